@@ -1,0 +1,1 @@
+//! One file per job: its arguments, then one call into `pipeline`.

@@ -1,0 +1,1 @@
+//! Definition text → validated types → graph → SQL. Pure: no I/O, no clock.

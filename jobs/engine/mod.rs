@@ -1,0 +1,1 @@
+//! DataFusion sessions, point-in-time features, sequences.

@@ -1,0 +1,179 @@
+//! One error type for every job: what went wrong, where it happened, what caused it, and what the scheduler should do.
+//!
+//! A job ends with the exit code of its error's [`Kind`]. The kinds are the scheduler's view, not ours: it retries 75,
+//! pages somebody for 1 and 3, and sends 2 back to whoever wrote the definition.
+
+use std::fmt;
+
+/// What the scheduler should make of an error. `code` gives the documented exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A bug, or a machine that is broken.
+    Internal,
+    /// A command line, profile or definition that is wrong.
+    Definition,
+    /// Input data that broke its contract.
+    Data,
+    /// The gate refused a candidate.
+    Gate,
+    /// Storage or a concurrent commit; the same command may succeed later.
+    Temporary,
+}
+
+impl Kind {
+    /// The process exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Kind::Internal => 1,
+            Kind::Definition => 2,
+            Kind::Data => 3,
+            Kind::Gate => 4,
+            Kind::Temporary => 75,
+        }
+    }
+
+    /// Of two kinds, the one that decides the exit code: 1, 2, 3, 75, 4 in this order.
+    pub fn worst(self, other: Kind) -> Kind {
+        let rank = |k: Kind| match k {
+            Kind::Internal => 0,
+            Kind::Definition => 1,
+            Kind::Data => 2,
+            Kind::Temporary => 3,
+            Kind::Gate => 4,
+        };
+        if rank(self) <= rank(other) { self } else { other }
+    }
+}
+
+/// An error with its kind, the chain of what was being done, and its cause.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    context: Vec<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Error { kind, message: message.into(), context: Vec::new(), source: None }
+    }
+
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, message)
+    }
+
+    pub fn definition(message: impl Into<String>) -> Self {
+        Self::new(Kind::Definition, message)
+    }
+
+    pub fn data(message: impl Into<String>) -> Self {
+        Self::new(Kind::Data, message)
+    }
+
+    pub fn temporary(message: impl Into<String>) -> Self {
+        Self::new(Kind::Temporary, message)
+    }
+
+    /// The cause, kept for the chain that is printed.
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What was being done when the error came up; the outermost is printed first.
+    pub fn context(mut self, doing: impl Into<String>) -> Self {
+        self.context.push(doing.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for doing in self.context.iter().rev() {
+            write!(f, "{doing}: ")?;
+        }
+        f.write_str(&self.message)?;
+        let mut cause = self.source.as_deref().map(|e| e as &dyn std::error::Error);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !self.message.contains(&text) {
+                write!(f, "\n  caused by: {text}")?;
+            }
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|e| e as &dyn std::error::Error)
+    }
+}
+
+/// Adds what was being done to the error of a result.
+pub trait Context<T> {
+    fn context(self, doing: impl Into<String>) -> Result<T>;
+    fn with_context(self, doing: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> Context<T> for Result<T, E> {
+    fn context(self, doing: impl Into<String>) -> Result<T> {
+        self.map_err(|e| e.into().context(doing))
+    }
+
+    fn with_context(self, doing: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|e| e.into().context(doing()))
+    }
+}
+
+macro_rules! internal_from {
+    ($($t:ty),*) => {$(
+        impl From<$t> for Error {
+            fn from(e: $t) -> Self {
+                Error::internal(e.to_string()).caused_by(e)
+            }
+        }
+    )*};
+}
+
+internal_from!(arrow::error::ArrowError, serde_json::Error, std::num::ParseIntError);
+
+impl From<datafusion::error::DataFusionError> for Error {
+    /// A failed allocation under the memory limit is for the operator to act on; the rest is ours.
+    fn from(e: datafusion::error::DataFusionError) -> Self {
+        Error::internal(e.strip_backtrace()).caused_by(e)
+    }
+}
+
+impl From<std::io::Error> for Error {
+    /// A full or read-only disk may be mended and the job retried.
+    fn from(e: std::io::Error) -> Self {
+        Error::temporary(e.to_string()).caused_by(e)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_kind_decides_the_exit_code() {
+        assert_eq!(Kind::Gate.worst(Kind::Temporary).code(), 75);
+        assert_eq!(Kind::Data.worst(Kind::Definition).code(), 2);
+        assert_eq!(Kind::Internal.worst(Kind::Gate).code(), 1);
+    }
+
+    #[test]
+    fn the_outermost_context_comes_first() {
+        let error = Error::data("a null").context("row 3").context("payment.parquet");
+        assert_eq!(error.to_string(), "payment.parquet: row 3: a null");
+    }
+}

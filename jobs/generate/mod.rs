@@ -1,0 +1,1 @@
+//! Synthetic events of a marketplace with a pay-later arm.

@@ -1,0 +1,21 @@
+//! What a failure of storage means to the scheduler.
+
+use crate::error::{Error, Kind};
+
+impl From<object_store::Error> for Error {
+    fn from(e: object_store::Error) -> Self {
+        Error::temporary(e.to_string()).caused_by(e)
+    }
+}
+
+impl From<deltalake::DeltaTableError> for Error {
+    /// Commit conflicts and storage are worth a retry; everything else is not.
+    fn from(e: deltalake::DeltaTableError) -> Self {
+        use deltalake::DeltaTableError as D;
+        let kind = match &e {
+            D::ObjectStore { .. } | D::Transaction { .. } | D::VersionAlreadyExists(_) | D::Io { .. } => Kind::Temporary,
+            _ => Kind::Internal,
+        };
+        Error::new(kind, e.to_string()).caused_by(e)
+    }
+}

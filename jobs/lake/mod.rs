@@ -1,0 +1,3 @@
+//! Delta tables, raw files and commits. The only user of `object_store` and `deltalake`.
+
+mod error;

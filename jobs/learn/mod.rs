@@ -1,0 +1,1 @@
+//! Matrices, encoders, models, metrics, artifacts. The only user of `lightgbm3`.

@@ -1,0 +1,1 @@
+//! One file per job: the control flow, top to bottom.
