@@ -1,1 +1,28 @@
-//! Definition text → validated types → graph → SQL. Pure: no I/O, no clock.
+//! Definition text → validated types → graph. Pure: no I/O, no clock.
+//!
+//! An engineer's files come in as text ([`project::TextFile`]) and leave as a [`Project`], or as every diagnostic there
+//! is. Each kind of file has raw types that mirror its YAML (`deny_unknown_fields`) and a validated type that cannot
+//! be wrong; in between stands one `validate`. What was wrong points at file, line and column ([`yaml::Origin`]).
+//!
+//! Types of columns and expressions are not known here: they come from plans, which the engine makes.
+
+pub mod diagnostic;
+pub mod features;
+mod graph;
+pub mod inputs;
+pub mod model;
+pub mod project;
+pub mod sequence;
+pub mod source;
+pub mod sql;
+pub mod table;
+pub mod types;
+pub mod yaml;
+
+pub use diagnostic::Diagnostic;
+pub use features::FeatureGroup;
+pub use model::Model;
+pub use project::{Project, TextFile};
+pub use sequence::Sequence;
+pub use source::Source;
+pub use table::Table;

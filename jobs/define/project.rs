@@ -1,0 +1,296 @@
+//! All definitions of a project together: names resolved, dependencies ordered.
+//!
+//! The files come in as text and a [`Project`] goes out, or every diagnostic there is. What needs types (columns,
+//! expressions) is checked after this, by the engine, against plans.
+
+use indexmap::IndexMap;
+
+use super::diagnostic::Diagnostic;
+use super::features::{FeatureGroup, History, RawGroup};
+use super::graph;
+use super::model::{Label, Model, RawModel, Scoring, SpineKind};
+use super::sequence::{RawSequence, Sequence};
+use super::source::{RawSources, Source};
+use super::table::{RawTable, Table};
+use super::types::is_name;
+use super::yaml::{self, Origin};
+
+/// A file of the project: its path below the project's root, with `/`, and its text.
+#[derive(Debug, Clone)]
+pub struct TextFile {
+    pub path: String,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Project {
+    pub sources: IndexMap<String, Source>,
+    /// In dependency order: inputs first.
+    pub tables: IndexMap<String, Table>,
+    pub groups: IndexMap<String, FeatureGroup>,
+    pub sequences: IndexMap<String, Sequence>,
+    pub models: IndexMap<String, Model>,
+}
+
+impl Project {
+    /// Parses and resolves; the diagnostics are empty if and only if the project is sound so far.
+    pub fn parse(files: &[TextFile]) -> (Project, Vec<Diagnostic>) {
+        let mut out = Vec::new();
+        let mut project = Project::default();
+        for file in files {
+            match (file.path.split('/').next(), file.path.as_str()) {
+                (_, "sql/sources.yaml") => project.parse_sources(file, &mut out),
+                (Some("sql"), path) if path.ends_with(".yaml") => project.parse_table(file, files, &mut out),
+                (Some("sql"), path) if path.ends_with(".sql") => twin(file, files, &mut out),
+                (Some("features"), path) if path.ends_with(".yaml") => project.parse_features(file, &mut out),
+                (Some("models"), path) if path.ends_with(".yaml") => project.parse_model(file, &mut out),
+                _ => {}
+            }
+        }
+        if !files.iter().any(|f| f.path == "sql/sources.yaml") {
+            let d = Diagnostic::new("sql/sources.yaml", (0, 0), "the project declares no sources");
+            out.push(d.help("is this the project's directory? --project names it"));
+        }
+        project.resolve(&mut out);
+        graph::order(&mut project.tables, &mut out);
+        (project, out)
+    }
+
+    /// Names of everything that can be read as a relation.
+    pub fn relations(&self) -> impl Iterator<Item = &str> {
+        self.sources.keys().chain(self.tables.keys()).map(String::as_str)
+    }
+
+    /// The event time of a source or table, if it has one.
+    pub fn event_time(&self, relation: &str) -> Option<&str> {
+        let source = self.sources.get(relation).and_then(|s| s.event_time.as_deref());
+        source.or_else(|| self.tables.get(relation).and_then(|t| t.event_time.as_deref()))
+    }
+
+    /// Columns that order rows of equal event time.
+    pub fn tie_breaker(&self, relation: &str) -> &[String] {
+        let source = self.sources.get(relation).map(|s| s.tie_breaker.as_slice());
+        source.or_else(|| self.tables.get(relation).map(|t| t.tie_breaker.as_slice())).unwrap_or_default()
+    }
+
+    fn parse_sources(&mut self, file: &TextFile, out: &mut Vec<Diagnostic>) {
+        let Some((raw, origin)) = yaml::parse::<RawSources>(&file.path, &file.text, out) else { return };
+        for (name, source) in raw.sources {
+            self.sources.insert(name.clone(), Source::validate(&name, source, &origin, out));
+        }
+    }
+
+    fn parse_table(&mut self, file: &TextFile, files: &[TextFile], out: &mut Vec<Diagnostic>) {
+        let sql_path = format!("{}.sql", file.path.trim_end_matches(".yaml"));
+        let name = stem(&file.path);
+        let Some((raw, origin)) = yaml::parse::<RawTable>(&file.path, &file.text, out) else { return };
+        let Some(sql) = files.iter().find(|f| f.path == sql_path) else {
+            out.push(origin.at("", format!("table {name} has no query")).expected(format!("a file {sql_path}")));
+            return;
+        };
+        if !is_name(name) {
+            out.push(origin.at("", format!("`{name}` is not a name")).expected("a file [a-z][a-z0-9_]*.yaml"));
+        }
+        if let Some(other) = self.tables.get(name) {
+            out.push(origin.at("", format!("table {name} is defined twice")).found(other.origin.file.clone()));
+        }
+        if let Some(table) = Table::validate(name, &sql_path, &sql.text, raw, &origin, out) {
+            self.tables.insert(name.to_string(), table);
+        }
+    }
+
+    fn parse_features(&mut self, file: &TextFile, out: &mut Vec<Diagnostic>) {
+        if is_sequence(&file.text) {
+            let Some((raw, origin)) = yaml::parse::<RawSequence>(&file.path, &file.text, out) else { return };
+            let sequence = Sequence::validate(raw, &origin, out);
+            twice(&self.sequences, &sequence.name, &origin, "sequence", out);
+            self.sequences.insert(sequence.name.clone(), sequence);
+        } else {
+            let Some((raw, origin)) = yaml::parse::<RawGroup>(&file.path, &file.text, out) else { return };
+            let group = FeatureGroup::validate(raw, &origin, out);
+            twice(&self.groups, &group.name, &origin, "group", out);
+            self.groups.insert(group.name.clone(), group);
+        }
+    }
+
+    fn parse_model(&mut self, file: &TextFile, out: &mut Vec<Diagnostic>) {
+        let Some((raw, origin)) = yaml::parse::<RawModel>(&file.path, &file.text, out) else { return };
+        twice(&self.models, &raw.model, &origin, "model", out);
+        if let Some(model) = Model::validate(raw, &file.text, &origin, out) {
+            self.models.insert(model.name.clone(), model);
+        }
+    }
+
+    /// Every name that one definition gives another must exist.
+    fn resolve(&self, out: &mut Vec<Diagnostic>) {
+        for name in self.tables.keys().filter(|name| self.sources.contains_key(*name)) {
+            let origin = &self.tables[name].origin;
+            out.push(origin.at("", format!("`{name}` is a source and a table")).help("rename one of them"));
+        }
+        for table in self.tables.values() {
+            for input in table.inputs.iter().filter(|input| !self.is_relation(input)) {
+                let position = position_of(&table.sql, input);
+                let d = Diagnostic::new(&table.sql_file, position, format!("table {} reads an unknown table", table.name));
+                out.push(d.expected_one_of(input, self.relations()));
+            }
+        }
+        for group in self.groups.values() {
+            self.resolve_history(&group.history, &group.origin, out);
+        }
+        for sequence in self.sequences.values() {
+            self.resolve_history(&sequence.history, &sequence.origin, out);
+        }
+        for model in self.models.values() {
+            self.resolve_model(model, out);
+        }
+    }
+
+    fn is_relation(&self, name: &str) -> bool {
+        self.sources.contains_key(name) || self.tables.contains_key(name)
+    }
+
+    fn known(&self, name: &str, path: &str, origin: &Origin, out: &mut Vec<Diagnostic>) -> bool {
+        let known = self.is_relation(name);
+        if !known {
+            out.push(origin.at(path, format!("there is no table `{name}`")).expected_one_of(name, self.relations()));
+        }
+        known
+    }
+
+    fn resolve_history(&self, history: &History, origin: &Origin, out: &mut Vec<Diagnostic>) {
+        self.known(&history.entities, "entities", origin, out);
+        if !self.known(&history.table, "table", origin, out) {
+            return;
+        }
+        if history.event_time.is_none() && self.event_time(&history.table).is_none() {
+            let message = format!("table {} has no event time", history.table);
+            let help = "features look back in time; join a static table in SQL, as attributes of a spine or of events";
+            out.push(origin.at("table", message).expected("a table with `event_time`").help(help));
+        }
+    }
+
+    fn resolve_model(&self, model: &Model, out: &mut Vec<Diagnostic>) {
+        let origin = &model.origin;
+        match &model.spine.kind {
+            SpineKind::Events { table, as_of, .. } => {
+                if self.known(table, "spine.table", origin, out) && as_of.is_none() && self.event_time(table).is_none() {
+                    out.push(origin.at("spine", format!("table {table} has no event time")).expected("`as_of: <column>`"));
+                }
+            }
+            SpineKind::Grid { population, .. } => {
+                self.known(population, "spine.population", origin, out);
+            }
+        }
+        if let Label::Outcome { table, event_time, matching, .. } = &model.label {
+            if self.known(table, "label.table", origin, out) && event_time.is_none() && self.event_time(table).is_none() {
+                out.push(origin.at("label", format!("table {table} has no event time")).expected("`event_time: <column>`"));
+            }
+            for column in matching.iter().filter(|column| !model.spine_key().contains(column)) {
+                let d = origin.at("label.match", "`match` names no key column of the spine");
+                out.push(d.expected_one_of(column, model.spine_key().iter().map(String::as_str)));
+            }
+        }
+        if let Scoring::Population(table) = &model.scoring {
+            self.known(table, "scoring.population", origin, out);
+        }
+        if let Err(diagnostics) = super::inputs::resolve(self, model) {
+            out.extend(diagnostics);
+        }
+    }
+}
+
+fn twice<T>(map: &IndexMap<String, T>, name: &str, origin: &Origin, what: &str, out: &mut Vec<Diagnostic>) {
+    if map.contains_key(name) {
+        out.push(origin.at(what, format!("{what} {name} is defined twice")).help("rename one of them"));
+    }
+}
+
+/// A query without its twin has no grain, no docs, no event time.
+fn twin(file: &TextFile, files: &[TextFile], out: &mut Vec<Diagnostic>) {
+    let yaml = format!("{}.yaml", file.path.trim_end_matches(".sql"));
+    if !files.iter().any(|f| f.path == yaml) {
+        let d = Diagnostic::new(&file.path, (0, 0), "a query without its twin");
+        out.push(d.expected(format!("a file {yaml} that says what the table is")));
+    }
+}
+
+fn is_sequence(text: &str) -> bool {
+    text.lines().any(|line| line.starts_with("sequence:"))
+}
+
+fn stem(path: &str) -> &str {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.rsplit_once('.').map_or(file, |(stem, _)| stem)
+}
+
+/// Where a word stands in a text; lines and columns from 1.
+pub fn position_of(text: &str, word: &str) -> (usize, usize) {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    for (index, line) in text.lines().enumerate() {
+        let code = line.split("--").next().unwrap_or_default();
+        for (column, _) in code.match_indices(word) {
+            let before = code[..column].chars().next_back().is_some_and(is_word);
+            let after = code[column + word.len()..].chars().next().is_some_and(is_word);
+            if !before && !after {
+                return (index + 1, column + 1);
+            }
+        }
+    }
+    (1, 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(pairs: &[(&str, &str)]) -> Vec<TextFile> {
+        pairs.iter().map(|(path, text)| TextFile { path: path.to_string(), text: text.to_string() }).collect()
+    }
+
+    const SOURCES: &str = "sources:\n  pay:\n    location: pay/*.parquet\n    event_time: at\n    key: [id]\n    columns: {id: string, user_id: string, at: timestamp}\n";
+
+    #[test]
+    fn unknown_names_are_found_wherever_they_are_given() {
+        let (_, out) = Project::parse(&files(&[
+            ("sql/sources.yaml", SOURCES),
+            ("sql/marts/a.sql", "select *\nfrom payy"),
+            ("sql/marts/a.yaml", "materialized: full\n"),
+            ("features/g.yaml", "group: g\nentity: user_id\nentities: pay\ntable: b\naggregations: []\n"),
+        ]));
+        let found: Vec<_> = out.iter().map(|d| (d.file.as_str(), d.line, d.help.as_deref())).collect();
+        assert!(found.contains(&("sql/marts/a.sql", 2, Some("did you mean `pay`?"))), "{found:?}");
+        assert!(found.contains(&("features/g.yaml", 4, None)), "{found:?}");
+    }
+
+    #[test]
+    fn tables_come_in_dependency_order_and_cycles_are_named() {
+        let a = ("sql/a.sql", "select * from b");
+        let (project, out) = Project::parse(&files(&[
+            ("sql/sources.yaml", SOURCES),
+            a,
+            ("sql/a.yaml", "materialized: full"),
+            ("sql/b.sql", "select * from pay"),
+            ("sql/b.yaml", "materialized: full"),
+        ]));
+        assert_eq!(out, []);
+        assert_eq!(project.tables.keys().collect::<Vec<_>>(), ["b", "a"]);
+        let (_, out) = Project::parse(&files(&[
+            ("sql/sources.yaml", SOURCES),
+            a,
+            ("sql/a.yaml", "materialized: full"),
+            ("sql/b.sql", "select * from a"),
+            ("sql/b.yaml", "materialized: full"),
+        ]));
+        assert!(out[0].message.contains("a → b → a"), "{}", out[0]);
+    }
+
+    #[test]
+    fn queries_and_twins_come_in_pairs() {
+        let (_, out) = Project::parse(&files(&[
+            ("sql/sources.yaml", SOURCES),
+            ("sql/a.sql", "select * from pay"),
+            ("sql/b.yaml", "materialized: full"),
+        ]));
+        assert_eq!(out.len(), 2, "{out:#?}");
+    }
+}

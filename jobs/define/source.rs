@@ -1,0 +1,224 @@
+//! `sql/sources.yaml`: what raw event types there are, and the contract their files must keep.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize, de};
+
+use super::diagnostic::Diagnostic;
+use super::types::{DataType, Duration, OneOrMany, is_name};
+use super::yaml::Origin;
+
+/// A raw event type, validated.
+#[derive(Debug, Clone, Serialize)]
+pub struct Source {
+    pub name: String,
+    pub description: String,
+    /// Pattern below the raw root; `{date}` is the day of delivery.
+    pub location: String,
+    pub format: Format,
+    pub columns: IndexMap<String, Column>,
+    /// `None`: reference data without event time.
+    pub event_time: Option<String>,
+    /// Identifies a row; empty if nothing does.
+    pub key: Vec<String>,
+    /// Total order of rows with equal event time.
+    pub tie_breaker: Vec<String>,
+    pub first_load: FirstLoad,
+    /// Share of the rows read above which a run fails.
+    pub max_bad_share: f64,
+    pub allow_null_event_time: bool,
+    /// True: that there are no files at all is no error.
+    pub optional: bool,
+    pub freshness: Option<Duration>,
+    #[serde(skip)]
+    pub origin: Origin,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    #[serde(rename = "type")]
+    pub data_type: DataType,
+    #[serde(default)]
+    pub nullable: bool,
+    #[serde(default)]
+    pub doc: Option<String>,
+    #[serde(default)]
+    pub unit: Option<String>,
+    #[serde(default)]
+    pub pii: Option<Pii>,
+    /// SQL over the raw columns, computed at ingest before PII is dropped.
+    #[serde(default)]
+    pub derive: Option<String>,
+}
+
+/// What becomes of a column with personal data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pii {
+    Drop,
+    Pseudonymise,
+    Keep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    #[default]
+    Parquet,
+}
+
+/// Whether the first load of a source is history (each file's day is its night) or news of the night that loads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FirstLoad {
+    #[default]
+    ByDay,
+    AtRun,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSources {
+    pub sources: IndexMap<String, RawSource>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSource {
+    #[serde(default)]
+    description: String,
+    location: String,
+    #[serde(default)]
+    format: Format,
+    event_time: Option<String>,
+    #[serde(default, rename = "static")]
+    is_static: bool,
+    #[serde(default)]
+    key: OneOrMany,
+    tie_breaker: Option<OneOrMany>,
+    #[serde(default)]
+    first_load: FirstLoad,
+    #[serde(default)]
+    max_bad_share: f64,
+    #[serde(default)]
+    allow_null_event_time: bool,
+    #[serde(default)]
+    optional: bool,
+    freshness: Option<Duration>,
+    columns: IndexMap<String, ColumnText>,
+}
+
+/// `amount: decimal(18,2)` or `amount: {type: decimal(18,2), …}`.
+#[derive(Debug)]
+struct ColumnText(Column);
+
+impl<'de> Deserialize<'de> for ColumnText {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+        impl<'de> de::Visitor<'de> for Visit {
+            type Value = ColumnText;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a type, or a map with the key `type`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<ColumnText, E> {
+                let data_type = DataType::try_from(text.to_string()).map_err(E::custom)?;
+                Ok(ColumnText(Column { data_type, nullable: false, doc: None, unit: None, pii: None, derive: None }))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<ColumnText, A::Error> {
+                Column::deserialize(de::value::MapAccessDeserializer::new(map)).map(ColumnText)
+            }
+        }
+        deserializer.deserialize_any(Visit)
+    }
+}
+
+impl Source {
+    /// Columns of `tables/<source>`: everything but what is dropped.
+    pub fn table_columns(&self) -> impl Iterator<Item = (&String, &Column)> {
+        self.columns.iter().filter(|(_, column)| column.pii != Some(Pii::Drop))
+    }
+
+    /// Columns that a raw file must have.
+    pub fn raw_columns(&self) -> impl Iterator<Item = (&String, &Column)> {
+        self.columns.iter().filter(|(_, column)| column.derive.is_none())
+    }
+
+    pub fn validate(name: &str, raw: RawSource, origin: &Origin, out: &mut Vec<Diagnostic>) -> Source {
+        let path = format!("sources.{name}");
+        let columns: IndexMap<String, Column> = raw.columns.into_iter().map(|(n, c)| (n, c.0)).collect();
+        let tie_breaker = raw.tie_breaker.unwrap_or_else(|| raw.key.clone());
+        let source = Source {
+            name: name.to_string(),
+            description: raw.description,
+            location: raw.location,
+            format: raw.format,
+            columns,
+            event_time: raw.event_time,
+            key: raw.key.0,
+            tie_breaker: tie_breaker.0,
+            first_load: raw.first_load,
+            max_bad_share: raw.max_bad_share,
+            allow_null_event_time: raw.allow_null_event_time,
+            optional: raw.optional,
+            freshness: raw.freshness,
+            origin: origin.clone(),
+        };
+        source.check(&path, raw.is_static, out);
+        source
+    }
+
+    fn check(&self, path: &str, is_static: bool, out: &mut Vec<Diagnostic>) {
+        let origin = &self.origin;
+        for name in std::iter::once(&self.name).chain(self.columns.keys()) {
+            if !is_name(name) {
+                let at = if *name == self.name { path.to_string() } else { format!("{path}.columns.{name}") };
+                out.push(origin.at(&at, format!("`{name}` is not a name")).expected("[a-z][a-z0-9_]*"));
+            }
+        }
+        for (key, names) in [("key", &self.key), ("tie_breaker", &self.tie_breaker)] {
+            for name in names.iter().filter(|name| !self.columns.contains_key(*name)) {
+                let d = origin.at(&format!("{path}.{key}"), format!("`{key}` of {} names no column", self.name));
+                out.push(d.expected_one_of(name, self.columns.keys().map(String::as_str)));
+            }
+        }
+        for name in ["event_date", "_known_from", "_known_until"].iter().filter(|n| self.columns.contains_key(**n)) {
+            let at = format!("{path}.columns.{name}");
+            out.push(origin.at(&at, format!("`{name}` is a column of ours")).help("leave it out: ingest adds it"));
+        }
+        match (&self.event_time, is_static) {
+            (None, false) => out.push(
+                origin.at(path, format!("source {} has no event time", self.name)).expected("`event_time` or `static: true`"),
+            ),
+            (Some(_), true) => {
+                out.push(origin.at(path, format!("source {} is static and has an event time", self.name)).expected("one of them"));
+            }
+            (Some(time), false) => self.check_event_time(time, path, out),
+            (None, true) => {}
+        }
+        if !(0.0..=1.0).contains(&self.max_bad_share) {
+            let d = origin.at(&format!("{path}.max_bad_share"), "`max_bad_share` is not a share");
+            out.push(d.found(self.max_bad_share.to_string()).expected("a number from 0 to 1"));
+        }
+    }
+
+    fn check_event_time(&self, time: &str, path: &str, out: &mut Vec<Diagnostic>) {
+        let at = format!("{path}.event_time");
+        match self.columns.get(time) {
+            None => out.push(
+                self.origin
+                    .at(&at, format!("`event_time` of {} names no column", self.name))
+                    .expected_one_of(time, self.columns.keys().map(String::as_str)),
+            ),
+            Some(column) if column.data_type != DataType::Timestamp => out.push(
+                self.origin
+                    .at(&at, format!("event time `{time}` is no instant"))
+                    .found(column.data_type.to_string())
+                    .expected("timestamp"),
+            ),
+            Some(_) => {}
+        }
+    }
+}
