@@ -1,10 +1,12 @@
 //! `features/NAME.yaml`: a feature group, expanded into one [`Feature`] per output column.
 
-use indexmap::IndexMap;
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
 use super::diagnostic::Diagnostic;
+use super::map::Map;
 use super::types::{Duration, OneOrMany, is_name, snake};
 use super::yaml::Origin;
 
@@ -176,9 +178,9 @@ pub struct RawGroup {
     filter: Option<String>,
     aggregations: Vec<RawAggregation>,
     #[serde(default)]
-    derived: IndexMap<String, String>,
+    derived: Map<String>,
     #[serde(default)]
-    docs: IndexMap<String, String>,
+    docs: Map<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -274,14 +276,14 @@ impl FeatureGroup {
     }
 
     fn check_names(&self, out: &mut Vec<Diagnostic>) {
-        let mut seen: IndexMap<&str, ()> = IndexMap::new();
+        let mut seen: HashSet<&str> = HashSet::new();
         let written = self.features.iter().map(|f| (f.name.as_str(), f.path.clone()));
         let derived = self.derived.iter().map(|d| (d.name.as_str(), format!("derived.{}", d.name)));
         for (name, path) in written.chain(derived) {
             if !is_name(name) {
                 out.push(self.origin.at(&path, format!("`{name}` is not a name")).expected("[a-z][a-z0-9_]*"));
             }
-            if seen.insert(name, ()).is_some() {
+            if !seen.insert(name) {
                 let message = format!("group {} has two features `{name}`", self.name);
                 out.push(self.origin.at(&path, message).help("give one of them another name with `as`"));
             }
@@ -341,11 +343,19 @@ fn functions(path: &str, raw: &RawAggregation, origin: &Origin, out: &mut Vec<Di
             out.push(origin.at(path, format!("`{name}` of what?")).expected("`of: <column or SQL expression>`"));
         }
         if matches!(function, Fn::Share) == raw.values.is_empty() {
-            let expected = if raw.values.is_empty() { "`values: [...]` with `fn: share`" } else { "`values` with `fn: share` only" };
+            let expected = if raw.values.is_empty() {
+                "`values: [...]` with `fn: share`"
+            } else {
+                "`values` with `fn: share` only"
+            };
             out.push(origin.at(path, format!("`{name}` and `values` do not fit")).expected(expected));
         }
         if raw.unit.is_some() && !function.is_time_since() {
-            out.push(origin.at(&format!("{path}.unit"), format!("`{name}` has no unit")).expected("`unit` with time_since_*"));
+            out.push(
+                origin
+                    .at(&format!("{path}.unit"), format!("`{name}` has no unit"))
+                    .expected("`unit` with time_since_*"),
+            );
         }
     }
     functions

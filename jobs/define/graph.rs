@@ -1,12 +1,11 @@
 //! The order in which tables are built: inputs before what reads them.
 
-use indexmap::IndexMap;
-
 use super::diagnostic::Diagnostic;
+use super::map::Map;
 use super::table::Table;
 
 /// Sorts the tables topologically (by name where free); a cycle is a diagnostic.
-pub fn order(tables: &mut IndexMap<String, Table>, out: &mut Vec<Diagnostic>) {
+pub fn order(tables: &mut Map<Table>, out: &mut Vec<Diagnostic>) {
     tables.sort_keys();
     let mut sorted: Vec<String> = Vec::new();
     for name in tables.keys() {
@@ -28,12 +27,7 @@ pub fn order(tables: &mut IndexMap<String, Table>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-fn visit(
-    name: &str,
-    tables: &IndexMap<String, Table>,
-    path: &mut Vec<String>,
-    sorted: &mut Vec<String>,
-) -> Result<(), Vec<String>> {
+fn visit(name: &str, tables: &Map<Table>, path: &mut Vec<String>, sorted: &mut Vec<String>) -> Result<(), Vec<String>> {
     if sorted.iter().any(|done| done == name) {
         return Ok(());
     }

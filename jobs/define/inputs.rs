@@ -2,7 +2,7 @@
 
 use super::diagnostic::Diagnostic;
 use super::model::Model;
-use super::project::Project;
+use super::project::{Project, find_word};
 
 /// One input of a model: a feature of a group, or an attribute of the spine (`group` is then `spine`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,18 +42,17 @@ pub fn resolve(project: &Project, model: &Model) -> Result<Vec<Input>, Vec<Diagn
         chosen.retain(|input| !glob(pattern, &input.name()));
     }
     if chosen.is_empty() && out.is_empty() {
-        out.push(model.origin.at("inputs", format!("model {} has no inputs", model.name)).expected("at least one feature"));
+        out.push(
+            model.origin.at("inputs", format!("model {} has no inputs", model.name)).expected("at least one feature"),
+        );
     }
     if out.is_empty() { Ok(chosen) } else { Err(out) }
 }
 
 /// Features mentioned as `group.feature` in an expression, such as a segment's.
 pub fn mentioned(project: &Project, model: &Model, expression: &str) -> Vec<Input> {
-    candidates(project, model)
-        .into_iter()
-        .filter(|input| super::project::position_of(&expression.replace('\n', " "), &input.name()) != (1, 1)
-            || expression.starts_with(&input.name()))
-        .collect()
+    let named = |input: &Input| find_word(expression, &input.name()).is_some();
+    candidates(project, model).into_iter().filter(named).collect()
 }
 
 fn candidates(project: &Project, model: &Model) -> Vec<Input> {

@@ -1,11 +1,11 @@
 //! `models/NAME.yaml`: what a model learns from, when a label is true, how it is validated, and what its scores decide.
 
 use chrono::NaiveDate;
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
 use super::diagnostic::Diagnostic;
+use super::map::Map;
 use super::types::{Duration, OneOrMany, is_name};
 use super::yaml::Origin;
 
@@ -23,7 +23,7 @@ pub struct Model {
     pub head: Head,
     pub validation: Validation,
     /// Name → SQL over features, written `group.feature`.
-    pub segments: IndexMap<String, String>,
+    pub segments: Map<String>,
     pub score: ScoreScale,
     pub decisions: Vec<Decision>,
     pub scoring: Scoring,
@@ -88,7 +88,7 @@ pub struct Head {
     pub kind: HeadKind,
     /// LightGBM's canonical names; checked by the learner.
     #[serde(default)]
-    pub params: IndexMap<String, Value>,
+    pub params: Map<Value>,
     #[serde(default)]
     pub class_weight: ClassWeight,
     #[serde(default = "default_rounds")]
@@ -189,7 +189,7 @@ pub struct RawModel {
     head: Head,
     validation: RawValidation,
     #[serde(default)]
-    segments: IndexMap<String, String>,
+    segments: Map<String>,
     score: Option<ScoreScale>,
     decisions: Vec<Decision>,
     scoring: Option<RawScoring>,
@@ -324,13 +324,15 @@ fn spine(raw: RawSpine, origin: &Origin, out: &mut Vec<Diagnostic>) -> Option<Sp
         (Some(table), None) if raw.every.is_none() && raw.history.is_none() => {
             SpineKind::Events { table, as_of: raw.as_of, key: raw.key.0, attributes: raw.attributes }
         }
-        (None, Some(population)) if raw.attributes.is_empty() && raw.as_of.is_none() => match (raw.every, raw.history) {
-            (Some(every), Some(history)) if every.micros() > 0 => SpineKind::Grid { population, every, history },
-            _ => {
-                out.push(origin.at("spine", "a grid lacks its dates").expected("a positive `every` and `history`"));
-                return None;
+        (None, Some(population)) if raw.attributes.is_empty() && raw.as_of.is_none() => {
+            match (raw.every, raw.history) {
+                (Some(every), Some(history)) if every.micros() > 0 => SpineKind::Grid { population, every, history },
+                _ => {
+                    out.push(origin.at("spine", "a grid lacks its dates").expected("a positive `every` and `history`"));
+                    return None;
+                }
             }
-        },
+        }
         _ => {
             let expected = "`table` (with as_of, key, attributes), or `population` with `every` and `history`";
             out.push(origin.at("spine", "a spine is a table of decisions or a grid, not both").expected(expected));
@@ -354,7 +356,9 @@ fn label(raw: RawLabel, origin: &Origin, out: &mut Vec<Diagnostic>) -> Option<La
         (None, Some(column), None, Some(known_after)) => Some(Label::Column { column, known_after }),
         _ => {
             let expected = "`table` with a positive `horizon`, or `column` with `known_after`";
-            out.push(origin.at("label", "a label is an outcome in a horizon or a column of the spine").expected(expected));
+            out.push(
+                origin.at("label", "a label is an outcome in a horizon or a column of the spine").expected(expected),
+            );
             None
         }
     }
@@ -383,7 +387,12 @@ fn validation(raw: RawValidation, origin: &Origin, out: &mut Vec<Diagnostic>) ->
     }
 }
 
-fn scoring(raw: Option<RawScoring>, spine: Option<&Spine>, origin: &Origin, out: &mut Vec<Diagnostic>) -> Option<Scoring> {
+fn scoring(
+    raw: Option<RawScoring>,
+    spine: Option<&Spine>,
+    origin: &Origin,
+    out: &mut Vec<Diagnostic>,
+) -> Option<Scoring> {
     let spine = spine?;
     let given = raw.map(|r| (r.population, r.applications));
     match (given, &spine.kind) {

@@ -3,11 +3,10 @@
 //! The files come in as text and a [`Project`] goes out, or every diagnostic there is. What needs types (columns,
 //! expressions) is checked after this, by the engine, against plans.
 
-use indexmap::IndexMap;
-
 use super::diagnostic::Diagnostic;
 use super::features::{FeatureGroup, History, RawGroup};
 use super::graph;
+use super::map::Map;
 use super::model::{Label, Model, RawModel, Scoring, SpineKind};
 use super::sequence::{RawSequence, Sequence};
 use super::source::{RawSources, Source};
@@ -24,12 +23,12 @@ pub struct TextFile {
 
 #[derive(Debug, Clone, Default)]
 pub struct Project {
-    pub sources: IndexMap<String, Source>,
+    pub sources: Map<Source>,
     /// In dependency order: inputs first.
-    pub tables: IndexMap<String, Table>,
-    pub groups: IndexMap<String, FeatureGroup>,
-    pub sequences: IndexMap<String, Sequence>,
-    pub models: IndexMap<String, Model>,
+    pub tables: Map<Table>,
+    pub groups: Map<FeatureGroup>,
+    pub sequences: Map<Sequence>,
+    pub models: Map<Model>,
 }
 
 impl Project {
@@ -130,7 +129,8 @@ impl Project {
         for table in self.tables.values() {
             for input in table.inputs.iter().filter(|input| !self.is_relation(input)) {
                 let position = position_of(&table.sql, input);
-                let d = Diagnostic::new(&table.sql_file, position, format!("table {} reads an unknown table", table.name));
+                let d =
+                    Diagnostic::new(&table.sql_file, position, format!("table {} reads an unknown table", table.name));
                 out.push(d.expected_one_of(input, self.relations()));
             }
         }
@@ -173,8 +173,11 @@ impl Project {
         let origin = &model.origin;
         match &model.spine.kind {
             SpineKind::Events { table, as_of, .. } => {
-                if self.known(table, "spine.table", origin, out) && as_of.is_none() && self.event_time(table).is_none() {
-                    out.push(origin.at("spine", format!("table {table} has no event time")).expected("`as_of: <column>`"));
+                if self.known(table, "spine.table", origin, out) && as_of.is_none() && self.event_time(table).is_none()
+                {
+                    out.push(
+                        origin.at("spine", format!("table {table} has no event time")).expected("`as_of: <column>`"),
+                    );
                 }
             }
             SpineKind::Grid { population, .. } => {
@@ -182,8 +185,11 @@ impl Project {
             }
         }
         if let Label::Outcome { table, event_time, matching, .. } = &model.label {
-            if self.known(table, "label.table", origin, out) && event_time.is_none() && self.event_time(table).is_none() {
-                out.push(origin.at("label", format!("table {table} has no event time")).expected("`event_time: <column>`"));
+            if self.known(table, "label.table", origin, out) && event_time.is_none() && self.event_time(table).is_none()
+            {
+                out.push(
+                    origin.at("label", format!("table {table} has no event time")).expected("`event_time: <column>`"),
+                );
             }
             for column in matching.iter().filter(|column| !model.spine_key().contains(column)) {
                 let d = origin.at("label.match", "`match` names no key column of the spine");
@@ -199,7 +205,7 @@ impl Project {
     }
 }
 
-fn twice<T>(map: &IndexMap<String, T>, name: &str, origin: &Origin, what: &str, out: &mut Vec<Diagnostic>) {
+fn twice<T>(map: &Map<T>, name: &str, origin: &Origin, what: &str, out: &mut Vec<Diagnostic>) {
     if map.contains_key(name) {
         out.push(origin.at(what, format!("{what} {name} is defined twice")).help("rename one of them"));
     }
@@ -223,8 +229,13 @@ fn stem(path: &str) -> &str {
     file.rsplit_once('.').map_or(file, |(stem, _)| stem)
 }
 
-/// Where a word stands in a text; lines and columns from 1.
+/// Where a word stands in a text; its beginning where it does not.
 pub fn position_of(text: &str, word: &str) -> (usize, usize) {
+    find_word(text, word).unwrap_or((1, 1))
+}
+
+/// The line and column, from 1, of the first place where `word` stands as a word, outside of SQL comments.
+pub fn find_word(text: &str, word: &str) -> Option<(usize, usize)> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     for (index, line) in text.lines().enumerate() {
         let code = line.split("--").next().unwrap_or_default();
@@ -232,11 +243,11 @@ pub fn position_of(text: &str, word: &str) -> (usize, usize) {
             let before = code[..column].chars().next_back().is_some_and(is_word);
             let after = code[column + word.len()..].chars().next().is_some_and(is_word);
             if !before && !after {
-                return (index + 1, column + 1);
+                return Some((index + 1, column + 1));
             }
         }
     }
-    (1, 1)
+    None
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! `sql/sources.yaml`: what raw event types there are, and the contract their files must keep.
 
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize, de};
 
 use super::diagnostic::Diagnostic;
+use super::map::Map;
 use super::types::{DataType, Duration, OneOrMany, is_name};
 use super::yaml::Origin;
 
@@ -15,7 +15,7 @@ pub struct Source {
     /// Pattern below the raw root; `{date}` is the day of delivery.
     pub location: String,
     pub format: Format,
-    pub columns: IndexMap<String, Column>,
+    pub columns: Map<Column>,
     /// `None`: reference data without event time.
     pub event_time: Option<String>,
     /// Identifies a row; empty if nothing does.
@@ -79,7 +79,7 @@ pub enum FirstLoad {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawSources {
-    pub sources: IndexMap<String, RawSource>,
+    pub sources: Map<RawSource>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -105,7 +105,7 @@ pub struct RawSource {
     #[serde(default)]
     optional: bool,
     freshness: Option<Duration>,
-    columns: IndexMap<String, ColumnText>,
+    columns: Map<ColumnText>,
 }
 
 /// `amount: decimal(18,2)` or `amount: {type: decimal(18,2), …}`.
@@ -148,7 +148,7 @@ impl Source {
 
     pub fn validate(name: &str, raw: RawSource, origin: &Origin, out: &mut Vec<Diagnostic>) -> Source {
         let path = format!("sources.{name}");
-        let columns: IndexMap<String, Column> = raw.columns.into_iter().map(|(n, c)| (n, c.0)).collect();
+        let columns: Map<Column> = raw.columns.into_iter().map(|(n, c)| (n, c.0)).collect();
         let tie_breaker = raw.tie_breaker.unwrap_or_else(|| raw.key.clone());
         let source = Source {
             name: name.to_string(),
@@ -190,10 +190,16 @@ impl Source {
         }
         match (&self.event_time, is_static) {
             (None, false) => out.push(
-                origin.at(path, format!("source {} has no event time", self.name)).expected("`event_time` or `static: true`"),
+                origin
+                    .at(path, format!("source {} has no event time", self.name))
+                    .expected("`event_time` or `static: true`"),
             ),
             (Some(_), true) => {
-                out.push(origin.at(path, format!("source {} is static and has an event time", self.name)).expected("one of them"));
+                out.push(
+                    origin
+                        .at(path, format!("source {} is static and has an event time", self.name))
+                        .expected("one of them"),
+                );
             }
             (Some(time), false) => self.check_event_time(time, path, out),
             (None, true) => {}

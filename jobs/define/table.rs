@@ -1,10 +1,10 @@
 //! `sql/**/NAME.sql` with its twin `NAME.yaml`: an analytical table.
 
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
 use super::diagnostic::Diagnostic;
+use super::map::Map;
 use super::sql;
 use super::types::{Duration, OneOrMany};
 use super::yaml::Origin;
@@ -25,7 +25,7 @@ pub struct Table {
     pub materialized: Materialized,
     pub lookback: Duration,
     pub lookahead: Duration,
-    pub columns: IndexMap<String, ColumnDoc>,
+    pub columns: Map<ColumnDoc>,
     #[serde(skip)]
     pub audits: Vec<Audit>,
     #[serde(skip)]
@@ -66,9 +66,19 @@ pub struct Audit {
 pub enum AuditCheck {
     NotNull(Vec<String>),
     Unique(Vec<String>),
-    AcceptedValues { column: String, values: Vec<String> },
-    Relationships { column: String, to_table: String, to_column: String },
-    RowCount { min: u64, max: Option<u64> },
+    AcceptedValues {
+        column: String,
+        values: Vec<String>,
+    },
+    Relationships {
+        column: String,
+        to_table: String,
+        to_column: String,
+    },
+    RowCount {
+        min: u64,
+        max: Option<u64>,
+    },
     /// Returns the bad rows of `this`.
     Query(String),
 }
@@ -78,8 +88,8 @@ pub enum AuditCheck {
 #[serde(deny_unknown_fields)]
 pub struct Case {
     pub name: String,
-    pub given: IndexMap<String, Vec<IndexMap<String, Value>>>,
-    pub expect: Vec<IndexMap<String, Value>>,
+    pub given: Map<Vec<Map<Value>>>,
+    pub expect: Vec<Map<Value>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,7 +107,7 @@ pub struct RawTable {
     lookback: Option<Duration>,
     lookahead: Option<Duration>,
     #[serde(default)]
-    columns: IndexMap<String, ColumnDoc>,
+    columns: Map<ColumnDoc>,
     #[serde(default)]
     audits: Vec<RawAudit>,
     #[serde(default)]
@@ -210,7 +220,10 @@ fn audit(index: usize, raw: RawAudit, origin: &Origin, out: &mut Vec<Diagnostic>
                 AuditCheck::Relationships { column, to_table: table.into(), to_column: to_column.into() },
             )),
             None => out.push(
-                origin.at(&format!("{path}.relationships.to"), "`to` names no column").found(to).expected("table.column"),
+                origin
+                    .at(&format!("{path}.relationships.to"), "`to` names no column")
+                    .found(to)
+                    .expected("table.column"),
             ),
         }
     }

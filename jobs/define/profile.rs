@@ -1,0 +1,94 @@
+//! A profile: where a project runs and with what. `orchestration/local.yaml` is the default; flags override it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::diagnostic::{self, Diagnostic};
+use super::yaml;
+use crate::error::{Error, Result};
+
+/// Paths are relative to the directory in which the job is started.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Root URL of everything that is written.
+    pub lake: String,
+    /// Root URL of the raw events, never written but by `generate`.
+    pub raw: String,
+    #[serde(default)]
+    pub engine: EngineKind,
+    /// Memory for queries, such as `4GiB`; none: as much as they want.
+    pub memory_limit: Option<Bytes>,
+    /// Where queries spill; default: the system's temporary directory.
+    pub spill_dir: Option<String>,
+    /// Threads; default: all cores.
+    pub threads: Option<usize>,
+    /// Options of the object store, passed on as they are; no secrets here.
+    #[serde(default)]
+    pub storage_options: BTreeMap<String, String>,
+    /// Option → name of the environment variable that holds it.
+    #[serde(default)]
+    pub storage_secrets: BTreeMap<String, String>,
+    /// Name of the environment variable with the key of pseudonyms.
+    #[serde(default = "default_pii_key")]
+    pub pii_key: String,
+}
+
+fn default_pii_key() -> String {
+    "SCOREHOUSE_PII_KEY".into()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    #[default]
+    Embedded,
+}
+
+/// A size such as `512MiB` or `4GiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Bytes(pub usize);
+
+impl TryFrom<String> for Bytes {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+        units
+            .iter()
+            .find_map(|(unit, size)| text.strip_suffix(unit)?.trim().parse::<usize>().ok()?.checked_mul(*size))
+            .filter(|bytes| *bytes > 0)
+            .map(Bytes)
+            .ok_or_else(|| format!("invalid size `{text}`, expected a number and KiB, MiB or GiB, such as 4GiB"))
+    }
+}
+
+impl Profile {
+    pub fn parse(file: &str, text: &str) -> Result<Profile, Error> {
+        let mut out: Vec<Diagnostic> = Vec::new();
+        match yaml::parse::<Profile>(file, text, &mut out) {
+            Some((profile, _)) => Ok(profile),
+            None => Err(diagnostic::into_error(out)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_binary() {
+        assert_eq!(Bytes::try_from("2GiB".to_string()), Ok(Bytes(2 << 30)));
+        assert!(Bytes::try_from("2GB".to_string()).is_err());
+        assert!(Bytes::try_from("0MiB".to_string()).is_err());
+    }
+
+    #[test]
+    fn an_unknown_key_is_placed() {
+        let error = Profile::parse("p.yaml", "lake: l\nraw: r\nmemory_limt: 1GiB\n").unwrap_err().to_string();
+        assert!(error.contains("p.yaml:3:1") && error.contains("did you mean `memory_limit`"), "{error}");
+    }
+}
