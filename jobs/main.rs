@@ -1,1 +1,7 @@
-fn main(){}
+//! `scorehouse <job>`: parse, run, exit code; nothing else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    scorehouse::cli::main()
+}

@@ -1,1 +1,91 @@
-//! One file per job: its arguments, then one call into `pipeline`.
+//! The command line: raw arguments → validated once → one call into `pipeline` → output and exit code.
+//!
+//! stdout carries results (a short table, or JSON with `--json`), stderr logs and progress.
+
+mod check;
+mod common;
+mod generate;
+mod job;
+mod output;
+mod query;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{Error, Kind};
+
+/// Nightly point-in-time features, models, scores and decisions: raw event Parquet in, Delta tables out.
+///
+/// Exit codes: 0 done or nothing to do, 1 internal error, 2 usage or definition error, 3 input data broke its contract,
+/// 4 the gate refused a model, 75 temporary: retry.
+#[derive(Debug, Parser)]
+#[command(name = "scorehouse", version)]
+struct Arguments {
+    #[command(subcommand)]
+    job: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write synthetic events of a marketplace with a pay-later arm.
+    Generate(generate::Arguments),
+    /// Check every definition, without touching storage.
+    Check(check::Arguments),
+    /// Raw files → source tables.
+    Ingest(job::Arguments),
+    /// SQL tables from source tables.
+    Tables(job::Arguments),
+    /// Features and sequences of every entity at the end of the date.
+    Features(job::Arguments),
+    /// Train the models that are due.
+    Train(job::Arguments),
+    /// Scores and decisions by the champions.
+    Score(job::Arguments),
+    /// The whole night: ingest, tables, features, train, score.
+    Nightly(job::Arguments),
+    /// SQL over the lake.
+    Query(query::Arguments),
+}
+
+/// Parses the process's arguments and runs the job.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(Kind::Definition.code()) } else { ExitCode::SUCCESS };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Error::from(error)),
+    };
+    let outcome = match arguments.job {
+        Command::Generate(arguments) => generate::run(arguments),
+        Command::Check(arguments) => runtime.block_on(check::run(arguments)),
+        Command::Ingest(arguments) => runtime.block_on(job::run("ingest", arguments)),
+        Command::Tables(arguments) => runtime.block_on(job::run("tables", arguments)),
+        Command::Features(arguments) => runtime.block_on(job::run("features", arguments)),
+        Command::Train(arguments) => runtime.block_on(job::run("train", arguments)),
+        Command::Score(arguments) => runtime.block_on(job::run("score", arguments)),
+        Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
+        Command::Query(arguments) => runtime.block_on(query::run(arguments)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &Error) -> ExitCode {
+    let what = match error.kind() {
+        Kind::Internal => "internal error",
+        Kind::Definition => "error",
+        Kind::Data => "input data broke its contract",
+        Kind::Gate => "the gate refused",
+        Kind::Temporary => "temporary failure, retry",
+    };
+    eprintln!("scorehouse: {what}: {error}");
+    ExitCode::from(error.kind().code())
+}

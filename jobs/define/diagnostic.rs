@@ -98,7 +98,7 @@ pub fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
     names
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&found, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= 1 + name.chars().count().min(found.chars().count()) / 4)
+        .filter(|(distance, name)| distance * 3 <= name.chars().count().max(found.chars().count()))
         .min()
         .map(|(_, name)| name)
 }

@@ -13,7 +13,9 @@ impl From<deltalake::DeltaTableError> for Error {
     fn from(e: deltalake::DeltaTableError) -> Self {
         use deltalake::DeltaTableError as D;
         let kind = match &e {
-            D::ObjectStore { .. } | D::Transaction { .. } | D::VersionAlreadyExists(_) | D::Io { .. } => Kind::Temporary,
+            D::ObjectStore { .. } | D::Transaction { .. } | D::VersionAlreadyExists(_) | D::Io { .. } => {
+                Kind::Temporary
+            }
             _ => Kind::Internal,
         };
         Error::new(kind, e.to_string()).caused_by(e)

@@ -1,0 +1,94 @@
+//! Arguments that all jobs share, and what they become.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+use clap::{Args, ValueEnum};
+
+use crate::define::profile::Profile;
+use crate::error::{Error, Result};
+use crate::lake::{Lake, Raw};
+use crate::pipeline::job::{Job, storage_options};
+use crate::pipeline::load;
+use crate::pipeline::progress::Progress;
+
+/// Where and with what a job runs.
+#[derive(Debug, Clone, Args)]
+pub struct Place {
+    /// Profile: where things lie and with what to run.
+    #[arg(long, default_value = "orchestration/local.yaml", value_name = "FILE")]
+    pub profile: PathBuf,
+    /// Root URL of everything that is written; overrides the profile.
+    #[arg(long, value_name = "URL")]
+    pub lake: Option<String>,
+    /// Root URL of the raw events; overrides the profile.
+    #[arg(long, value_name = "URL")]
+    pub raw: Option<String>,
+    /// How logs are written to stderr.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Place {
+    /// The profile with the flags' overrides. Paths given by flags need no profile file.
+    pub fn resolve(&self) -> Result<Profile> {
+        logging(self.log_format);
+        let file = self.profile.display().to_string();
+        let text = match std::fs::read_to_string(&self.profile) {
+            Ok(text) => text,
+            Err(_) if self.lake.is_some() && self.raw.is_some() => "lake: ''\nraw: ''\n".to_string(),
+            Err(error) => {
+                let help = "give --profile FILE, or --lake and --raw";
+                return Err(Error::definition(format!("the profile {file} cannot be read: {error}\n  help: {help}")));
+            }
+        };
+        let mut profile = Profile::parse(&file, &text)?;
+        if let Some(lake) = &self.lake {
+            profile.lake = lake.clone();
+        }
+        if let Some(raw) = &self.raw {
+            profile.raw = raw.clone();
+        }
+        Ok(profile)
+    }
+}
+
+/// Everything a job needs, opened.
+pub fn open(place: &Place, project: &std::path::Path, date: NaiveDate, select: Vec<String>) -> Result<Job> {
+    let profile = place.resolve()?;
+    let loaded = load::load(project)?;
+    let options = storage_options(&profile)?;
+    Ok(Job {
+        lake: Lake::open(&profile.lake, options.clone())?,
+        raw: Raw::open(&profile.raw, &options)?,
+        project: loaded.project,
+        catalog: Arc::new(loaded.catalog),
+        profile,
+        date,
+        run_id: uuid::Uuid::new_v4().to_string(),
+        progress: Progress::new(),
+        select,
+    })
+}
+
+/// A logical date, `YYYY-MM-DD`.
+pub fn date(text: &str) -> Result<NaiveDate, String> {
+    NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| "expected a date such as 2024-03-31".to_string())
+}
+
+fn logging(format: LogFormat) {
+    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO);
+    let builder = builder.with_target(false).with_ansi(false);
+    // A second initialisation, as in tests, keeps the first.
+    let _ = match format {
+        LogFormat::Text => tracing::subscriber::set_global_default(builder.without_time().finish()),
+        LogFormat::Json => tracing::subscriber::set_global_default(builder.json().flatten_event(true).finish()),
+    };
+}

@@ -1,0 +1,47 @@
+//! `scorehouse ingest | tables | features | train | score | nightly`: one job for one logical date.
+
+use std::path::PathBuf;
+
+use chrono::NaiveDate;
+use clap::Args;
+
+use super::{common, output};
+use crate::error::{Error, Result};
+use crate::pipeline::runs::recorded;
+use crate::pipeline::{features, nightly, score, tables, train};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Logical date D: the job sees the world as of D+1 00:00 UTC.
+    #[arg(long, value_parser = common::date, value_name = "YYYY-MM-DD")]
+    date: NaiveDate,
+    /// Directory with sql/, features/ and models/.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    project: PathBuf,
+    /// Work on these only (names or globs; may be given several times).
+    #[arg(long, value_name = "NAME")]
+    select: Vec<String>,
+    /// Results as JSON on stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: common::Place,
+}
+
+pub async fn run(name: &str, arguments: Arguments) -> Result<()> {
+    let job = common::open(&arguments.place, &arguments.project, arguments.date, arguments.select)?;
+    if name == "nightly" {
+        let night = nightly::run(&job).await?;
+        output::written(&job, name, &night.written, arguments.json)?;
+        return night.refused.map_or(Ok(()), Err);
+    }
+    let lines = match name {
+        "ingest" => recorded(&job, name, nightly::ingest_lines(&job)).await?,
+        "tables" => recorded(&job, name, tables::run(&job)).await?,
+        "features" => recorded(&job, name, features::run(&job)).await?,
+        "train" => recorded(&job, name, train::run(&job)).await?,
+        "score" => recorded(&job, name, score::run(&job)).await?,
+        other => return Err(Error::internal(format!("no job {other}"))),
+    };
+    output::written(&job, name, &lines, arguments.json)
+}

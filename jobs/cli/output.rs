@@ -1,0 +1,58 @@
+//! Results on stdout: a short table for people, JSON for machines. A closed pipe ends the output, not the job.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use crate::error::{Error, Result};
+use crate::pipeline::job::{Job, Written};
+use crate::pipeline::progress::{bytes, thousands};
+use crate::pipeline::runs::peak_memory;
+
+/// What a job wrote, and how to look at it.
+pub fn written(job: &Job, name: &str, lines: &[Written], as_json: bool) -> Result<()> {
+    if as_json {
+        let value = json!({
+            "job": name,
+            "date": job.date.to_string(),
+            "run_id": job.run_id,
+            "peak_memory": peak_memory(),
+            "outputs": lines,
+        });
+        return print(&format!("{}\n", serde_json::to_string_pretty(&value)?));
+    }
+    let width = lines.iter().map(|line| line.table.chars().count()).max().unwrap_or(0).max(5);
+    let mut text = format!("{:<width$}  {:>12}  {:>10}  {:>8}  status\n", "table", "rows", "size", "seconds");
+    for line in lines {
+        let (rows, size) = match line.status.as_str() {
+            "written" => (thousands(line.rows), bytes(line.bytes)),
+            _ => ("".to_string(), "".to_string()),
+        };
+        text.push_str(&format!("{:<width$}  {rows:>12}  {size:>10}  {:>8.1}  {}", line.table, line.seconds, line.status));
+        if let Some(auc) = line.details.get("roc_auc").and_then(|v| v.as_f64()) {
+            text.push_str(&format!(", ROC AUC {auc:.4} out of sample"));
+        }
+        text.push('\n');
+    }
+    if lines.iter().all(|line| line.status != "written") {
+        text.push_str("Nothing to do: inputs and definitions are what they were.\n");
+    }
+    text.push_str(&format!("\nPeak memory {}. Everything lies under {}.\n", bytes(peak_memory()), job.lake.url()));
+    if let Some(scores) = lines.iter().find(|line| line.table.starts_with("scores/")) {
+        let table = scores.table.replace('/', ".");
+        let lake = job.profile.lake.as_str();
+        let order = format!("select * from {table} where logical_date = '{}' order by score limit 10", job.date);
+        text.push_str(&format!("Look at it:\n  scorehouse query --lake {lake} \"{order}\"\n"));
+        text.push_str(&format!("  python3 -c \"import deltalake; print(deltalake.DeltaTable('{lake}/{}').to_pandas())\"\n", scores.table));
+    }
+    print(&text)
+}
+
+/// Writes to stdout; a reader that has gone is no error.
+pub fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::from(error)),
+        _ => Ok(()),
+    }
+}

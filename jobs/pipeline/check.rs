@@ -1,0 +1,47 @@
+//! The `check` job: is every definition right? No storage is touched.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::load;
+use crate::define::Diagnostic;
+use crate::engine::plan::cases;
+use crate::error::Result;
+
+/// What was checked, and everything that is wrong.
+#[derive(Debug, Serialize)]
+pub struct Checked {
+    pub sources: usize,
+    pub tables: usize,
+    pub feature_groups: usize,
+    pub features: usize,
+    pub sequences: usize,
+    pub models: usize,
+    pub cases: usize,
+    pub errors: Vec<Diagnostic>,
+}
+
+/// Parses, resolves and type-checks all definitions, then runs every `given`/`expect` case that can run.
+pub async fn run(root: &Path) -> Result<Checked> {
+    let files = load::read(root)?;
+    let (loaded, mut errors) = load::compile(&files);
+    let project = &loaded.project;
+    let mut count = 0;
+    for table in project.tables.values() {
+        count += table.tests.len();
+        errors.extend(cases::run(&loaded.catalog, table).await?);
+    }
+    errors.sort();
+    errors.dedup();
+    Ok(Checked {
+        sources: project.sources.len(),
+        tables: project.tables.len(),
+        feature_groups: project.groups.len(),
+        features: project.groups.values().map(|group| group.names().count()).sum(),
+        sequences: project.sequences.len(),
+        models: project.models.len(),
+        cases: count,
+        errors,
+    })
+}

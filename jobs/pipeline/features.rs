@@ -1,0 +1,210 @@
+//! The `features` job: every entity's features and sequences at the night's as_of.
+//!
+//! A group's table `features/<group>` is partitioned by `logical_date`; a night replaces its own partition, so that a
+//! re-run for a date changes nothing else, and the vector behind every decision is kept.
+
+use std::sync::Arc;
+
+use arrow::array::{Date32Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use chrono::NaiveDate;
+use datafusion::logical_expr::{Expr, col};
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::prelude::DataFrame;
+use futures::StreamExt;
+
+use super::job::{Job, Pins, Written, definition_text, instant, quoted};
+use super::progress::thousands;
+use crate::define::features::{FeatureGroup, History};
+use crate::define::sequence::Sequence;
+use crate::define::types::timestamp;
+use crate::engine::pit;
+use crate::engine::session::Session;
+use crate::error::{Context, Error, Result};
+use crate::lake::{Replace, TableSpec};
+
+pub async fn run(job: &Job) -> Result<Vec<Written>> {
+    let mut written = Vec::new();
+    for group in job.project.groups.values().filter(|g| job.selected(&g.name)) {
+        written.push(night(job, Definition::Group(group)).await.with_context(|| format!("group {}", group.name))?);
+    }
+    for sequence in job.project.sequences.values().filter(|s| job.selected(&s.name)) {
+        let result = night(job, Definition::Sequence(sequence)).await;
+        written.push(result.with_context(|| format!("sequence {}", sequence.name))?);
+    }
+    Ok(written)
+}
+
+/// A group or a sequence: both are computed for a spine and stored per night.
+#[derive(Debug, Clone, Copy)]
+enum Definition<'a> {
+    Group(&'a FeatureGroup),
+    Sequence(&'a Sequence),
+}
+
+impl Definition<'_> {
+    fn history(&self) -> &History {
+        match self {
+            Definition::Group(group) => &group.history,
+            Definition::Sequence(sequence) => &sequence.history,
+        }
+    }
+
+    fn path(&self) -> String {
+        match self {
+            Definition::Group(group) => format!("features/{}", group.name),
+            Definition::Sequence(sequence) => format!("sequences/{}", sequence.name),
+        }
+    }
+
+    fn description(&self) -> &str {
+        match self {
+            Definition::Group(group) => &group.description,
+            Definition::Sequence(sequence) => &sequence.description,
+        }
+    }
+
+    fn text(&self) -> Result<String> {
+        match self {
+            Definition::Group(group) => definition_text(group),
+            Definition::Sequence(sequence) => definition_text(sequence),
+        }
+    }
+
+    /// Entity columns, then one column per feature or field.
+    fn schema(&self, job: &Job) -> Result<Schema> {
+        let table = job.catalog.relation_schema(&self.history().table);
+        let table = table.ok_or_else(|| Error::internal(format!("no schema of {}", self.history().table)))?;
+        let schema = match self {
+            Definition::Group(group) => pit::group_schema(group, &table),
+            Definition::Sequence(sequence) => pit::sequence_schema(sequence, &table),
+        };
+        schema.map_err(crate::define::diagnostic::into_error)
+    }
+}
+
+async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
+    let history = definition.history();
+    let path = definition.path();
+    let step = job.progress.step(&path);
+    let pins = job.pin([history.table.as_str(), history.entities.as_str()]).await?;
+    let text = definition.text()?;
+    let unit = job.unit("features", &path, &text, &pins);
+    if let Some(existing) = job.lake.snapshot(&path).await? {
+        if existing.committed(&unit.key).await? == Some(unit.fingerprint) {
+            step.done("unchanged");
+            return Ok(Written::unchanged(path, "unchanged", Some(existing.version())));
+        }
+    }
+    let session = job.session()?;
+    let spine = everybody(job, &session, &pins, history)?;
+    let mut stream = match definition {
+        Definition::Group(group) => compute(job, &session, &pins, group, spine).await?,
+        Definition::Sequence(sequence) => compute_sequence(job, &session, &pins, sequence, spine).await?,
+    };
+    let schema = stored_schema(&definition.schema(job)?, history);
+    let spec = TableSpec {
+        name: path.clone(),
+        description: definition.description().to_string(),
+        schema: schema.clone(),
+        partition_by: Some("logical_date".into()),
+        no_stats: history.entity.clone(),
+    };
+    let mut writer = job.lake.writer(&spec).await?;
+    while let Some(batch) = stream.next().await {
+        writer.write(dated(&batch?, &schema, job.date)?).await?;
+    }
+    let info = job.commit_info("features", &text, &pins);
+    let replace = Replace::Partitions([job.date.to_string()].into());
+    let outcome = writer.commit(replace, unit, info).await?;
+    let written = Written::new(path, &outcome, step.seconds());
+    step.done(&format!("{} entities × {} columns", thousands(written.rows), schema.fields().len() - 2));
+    Ok(written)
+}
+
+/// The features of a group for a spine of (entity, as_of, _row).
+pub async fn compute(
+    job: &Job,
+    session: &Session,
+    pins: &Pins,
+    group: &FeatureGroup,
+    spine: DataFrame,
+) -> Result<SendableRecordBatchStream> {
+    let (time, ties, events) = events(job, session, pins, &group.history)?;
+    pit::features(session, group, &time, &ties, events, spine).await
+}
+
+async fn compute_sequence(
+    job: &Job,
+    session: &Session,
+    pins: &Pins,
+    sequence: &Sequence,
+    spine: DataFrame,
+) -> Result<SendableRecordBatchStream> {
+    let (time, ties, events) = events(job, session, pins, &sequence.history)?;
+    pit::sequences(session, sequence, &time, &ties, events, spine).await
+}
+
+/// What a history reads: event time column, tie breaker, and all row versions known tonight.
+fn events(job: &Job, session: &Session, pins: &Pins, history: &History) -> Result<(String, Vec<String>, DataFrame)> {
+    let time = history.event_time.as_deref().or_else(|| job.project.event_time(&history.table));
+    let time = time.ok_or_else(|| Error::internal(format!("{} has no event time", history.table)))?;
+    let ties = job.project.tie_breaker(&history.table).to_vec();
+    Ok((time.to_string(), ties, pins.frame(session, &history.table, job.as_of())?))
+}
+
+/// Who exists tonight, each at the night's as_of. `_row` counts from 0 in no particular order.
+pub fn everybody(job: &Job, session: &Session, pins: &Pins, history: &History) -> Result<DataFrame> {
+    let mut people = pins.current(session, &history.entities, job.as_of())?;
+    if let Some(time) = job.project.event_time(&history.entities) {
+        people = people.filter(Expr::from(quoted(time)).lt(instant(job.as_of())))?;
+    }
+    for column in &history.entity {
+        people = people.filter(Expr::from(quoted(column)).is_not_null())?;
+    }
+    let keys: Vec<Expr> = history.entity.iter().map(|column| Expr::from(quoted(column))).collect();
+    let people = people.select(keys.clone())?.distinct()?;
+    let mut columns = keys;
+    columns.push(instant(job.as_of()).alias("as_of"));
+    columns.push(datafusion::prelude::lit(0_u64).alias("_row"));
+    Ok(people.select(columns)?)
+}
+
+/// entity…, as_of, the computed columns, logical_date.
+fn stored_schema(computed: &Schema, history: &History) -> SchemaRef {
+    let comment = |text: &str| [("comment".to_string(), text.to_string())].into();
+    let mut fields: Vec<Field> = Vec::new();
+    for field in computed.fields() {
+        if history.entity.contains(field.name()) {
+            fields.push(field.as_ref().clone().with_nullable(false).with_metadata(comment("The entity.")));
+        }
+    }
+    fields.push(
+        Field::new("as_of", timestamp(), false).with_metadata(comment("The instant at which the row is what was known.")),
+    );
+    let rest = computed.fields().iter().filter(|f| !history.entity.contains(f.name()) && f.name() != "as_of" && f.name() != "_row");
+    fields.extend(rest.map(|f| f.as_ref().clone()));
+    fields.push(
+        Field::new("logical_date", DataType::Date32, false).with_metadata(comment("The night that computed the row.")),
+    );
+    Arc::new(Schema::new(fields))
+}
+
+/// The stored columns of a computed batch, with the night's date.
+fn dated(batch: &RecordBatch, schema: &SchemaRef, date: NaiveDate) -> Result<RecordBatch> {
+    let mut columns = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        columns.push(match batch.column_by_name(field.name()) {
+            Some(column) => column.clone(),
+            None => Arc::new(Date32Array::from_value(date.to_epoch_days(), batch.num_rows())),
+        });
+    }
+    Ok(RecordBatch::try_new(schema.clone(), columns)?)
+}
+
+/// The stored rows of a night, with every column.
+pub fn stored(session: &Session, snapshot: &crate::lake::Snapshot, date: NaiveDate) -> Result<DataFrame> {
+    let night = snapshot.provider_of(&[date.to_string()].into())?;
+    let day = datafusion::common::ScalarValue::Date32(Some(date.to_epoch_days()));
+    Ok(session.context().read_table(night)?.filter(col("logical_date").eq(datafusion::prelude::lit(day)))?)
+}

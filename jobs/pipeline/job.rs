@@ -1,0 +1,244 @@
+//! What every job is given: the compiled project, the lake, the raw events, the night, and who is watching.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use chrono::NaiveDate;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Expr, col, lit, when};
+use datafusion::prelude::DataFrame;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::progress::Progress;
+use crate::clock;
+use crate::define::profile::Profile;
+use crate::define::types::DAY;
+use crate::define::Project;
+use crate::engine::plan::catalog::Catalog;
+use crate::engine::session::{Session, SessionOptions};
+use crate::error::{Error, Result};
+use crate::lake::{Lake, Outcome, Raw, Snapshot, Unit};
+
+/// One job for one logical date.
+#[derive(Debug)]
+pub struct Job {
+    pub project: Project,
+    pub catalog: Arc<Catalog>,
+    pub profile: Profile,
+    pub lake: Lake,
+    pub raw: Raw,
+    /// D: the night covers [D 00:00Z, D+1 00:00Z).
+    pub date: NaiveDate,
+    pub run_id: String,
+    pub progress: Progress,
+    /// Names to work on; empty: all.
+    pub select: Vec<String>,
+}
+
+/// What a job wrote, or found unchanged: one line of its result.
+#[derive(Debug, Clone, Serialize)]
+pub struct Written {
+    pub table: String,
+    /// `written`, `unchanged`, or what else is to be said.
+    pub status: String,
+    pub rows: u64,
+    pub bytes: u64,
+    pub version: Option<u64>,
+    pub seconds: f64,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub details: Map<String, Value>,
+}
+
+impl Written {
+    pub fn new(table: impl Into<String>, outcome: &Outcome, seconds: f64) -> Self {
+        let (status, rows, bytes, version) = match outcome {
+            Outcome::Committed { version, rows, bytes, .. } => ("written", *rows, *bytes, *version),
+            Outcome::AlreadyDone { version } => ("unchanged", 0, 0, *version),
+        };
+        let seconds = (seconds * 1000.0).round() / 1000.0;
+        Written { table: table.into(), status: status.into(), rows, bytes, version: Some(version), seconds, details: Map::new() }
+    }
+
+    pub fn unchanged(table: impl Into<String>, status: impl Into<String>, version: Option<u64>) -> Self {
+        Written { table: table.into(), status: status.into(), rows: 0, bytes: 0, version, seconds: 0.0, details: Map::new() }
+    }
+
+    pub fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(key.into(), value.into());
+        self
+    }
+}
+
+impl Job {
+    /// The night's as_of, D+1 00:00Z, in microseconds.
+    pub fn as_of(&self) -> i64 {
+        end_of(self.date)
+    }
+
+    pub fn selected(&self, name: &str) -> bool {
+        self.select.is_empty() || self.select.iter().any(|s| crate::define::inputs::glob(s, name))
+    }
+
+    pub fn session(&self) -> Result<Session> {
+        Session::new(SessionOptions {
+            threads: self.threads(),
+            memory_limit: self.profile.memory_limit.map(|bytes| bytes.0),
+            spill_dir: self.profile.spill_dir.as_ref().map(PathBuf::from),
+        })
+    }
+
+    pub fn threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        self.profile.threads.unwrap_or(cores).max(1)
+    }
+
+    /// The current snapshot of a source's or SQL table's Delta table.
+    pub async fn relation(&self, name: &str) -> Result<Snapshot> {
+        let path = format!("tables/{name}");
+        self.lake.snapshot(&path).await?.ok_or_else(|| {
+            let job = if self.project.sources.contains_key(name) { "ingest" } else { "tables" };
+            let message = format!("table {name} is not in the lake yet");
+            Error::data(format!("{message}\n  help: run `scorehouse {job} --date {}` first", self.date))
+        })
+    }
+
+    /// Pins the versions of several relations at once.
+    pub async fn pin(&self, names: impl IntoIterator<Item = &str>) -> Result<Pins> {
+        let mut pins = BTreeMap::new();
+        for name in names {
+            if !pins.contains_key(name) {
+                pins.insert(name.to_string(), self.relation(name).await?);
+            }
+        }
+        Ok(Pins(pins))
+    }
+
+    /// What goes into the commit beside the data.
+    pub fn commit_info(&self, job: &str, definition: &str, pins: &Pins) -> Map<String, Value> {
+        let mut info = Map::new();
+        info.insert("job".into(), json!(job));
+        info.insert("logical_date".into(), json!(self.date.to_string()));
+        info.insert("run_id".into(), json!(self.run_id));
+        info.insert("definition".into(), json!(definition));
+        info.insert("inputs".into(), pins.versions());
+        info
+    }
+
+    /// A unit of work: the same key and fingerprint are committed once.
+    pub fn unit(&self, job: &str, name: &str, definition: &str, pins: &Pins) -> Unit {
+        let inputs = pins.versions().to_string();
+        Unit { key: format!("{job}:{name}:{}", self.date), fingerprint: fingerprint(&[definition, &inputs]) }
+    }
+}
+
+/// Versions of inputs, fixed at a job's start.
+#[derive(Debug, Default)]
+pub struct Pins(pub BTreeMap<String, Snapshot>);
+
+impl Pins {
+    pub fn get(&self, name: &str) -> Result<&Snapshot> {
+        self.0.get(name).ok_or_else(|| Error::internal(format!("{name} was not pinned")))
+    }
+
+    pub fn versions(&self) -> Value {
+        self.0.iter().map(|(name, snapshot)| (name.clone(), json!(snapshot.version()))).collect::<Map<_, _>>().into()
+    }
+
+    /// A frame over all row versions, as night `as_of` knew them.
+    pub fn frame(&self, session: &Session, name: &str, as_of: i64) -> Result<DataFrame> {
+        let frame = session.context().read_table(self.get(name)?.provider()?)?;
+        versions_as_of(frame, as_of)
+    }
+
+    /// A frame over the rows that were current at night `as_of`.
+    pub fn current(&self, session: &Session, name: &str, as_of: i64) -> Result<DataFrame> {
+        let frame = self.frame(session, name, as_of)?;
+        let open = frame.schema().has_column_with_unqualified_name("_known_until");
+        Ok(if open { frame.filter(col("_known_until").is_null())? } else { frame })
+    }
+}
+
+/// Row versions opened by `as_of`; a version closed later is still open.
+fn versions_as_of(frame: DataFrame, as_of: i64) -> Result<DataFrame> {
+    if !frame.schema().has_column_with_unqualified_name("_known_from") {
+        return Ok(frame);
+    }
+    let frame = frame.filter(col("_known_from").lt_eq(instant(as_of)))?;
+    let columns: Vec<Expr> = frame
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| match field.name().as_str() {
+            "_known_until" => {
+                let null = lit(ScalarValue::TimestampMicrosecond(None, Some("UTC".into())));
+                let closed = when(col("_known_until").gt(instant(as_of)), null).otherwise(col("_known_until"))?;
+                Ok(closed.alias("_known_until"))
+            }
+            name => Ok(col(quoted(name))),
+        })
+        .collect::<Result<_>>()?;
+    Ok(frame.select(columns)?)
+}
+
+/// A column reference that keeps its case.
+pub fn quoted(name: &str) -> datafusion::common::Column {
+    datafusion::common::Column::from_name(name)
+}
+
+/// An instant in microseconds as a literal.
+pub fn instant(micros: i64) -> Expr {
+    lit(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())))
+}
+
+/// The Arrow type of instants.
+pub fn timestamp() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// The end of a date, D+1 00:00Z, in microseconds.
+pub fn end_of(date: NaiveDate) -> i64 {
+    (i64::from(date.to_epoch_days()) + 1) * DAY
+}
+
+/// A stable 63-bit fingerprint of texts.
+pub fn fingerprint(parts: &[&str]) -> i64 {
+    let hash = digest(parts);
+    let mut bytes = [0u8; 8];
+    bytes.copy_from_slice(&hash[..8]);
+    i64::from_be_bytes(bytes) & i64::MAX
+}
+
+/// SHA-256 over length-prefixed texts.
+pub fn digest(parts: &[&str]) -> Vec<u8> {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().to_vec()
+}
+
+/// The definition of anything as one text, for fingerprints.
+pub fn definition_text<T: Serialize>(definition: &T) -> Result<String> {
+    Ok(hex(&digest(&[&serde_json::to_string(definition)?])))
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Storage options with secrets from the environment; a missing one is an error that names the variable only.
+pub fn storage_options(profile: &Profile) -> Result<HashMap<String, String>> {
+    let mut options: HashMap<String, String> = profile.storage_options.clone().into_iter().collect();
+    for (option, variable) in &profile.storage_secrets {
+        let value = clock::env(variable).ok_or_else(|| {
+            Error::definition(format!("the profile wants {option} from the environment variable {variable}, which is not set"))
+        })?;
+        options.insert(option.clone(), value);
+    }
+    Ok(options)
+}

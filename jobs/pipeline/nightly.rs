@@ -1,0 +1,49 @@
+//! The `nightly` job: ingest, tables, features, then per model train (when due) and score.
+//!
+//! A refused candidate never stops scoring: its exit code comes last.
+
+use serde_json::json;
+
+use super::job::{Job, Written};
+use super::runs::recorded;
+use super::{features, ingest, score, tables, train};
+use crate::error::{Error, Kind, Result};
+
+/// The night's lines, and the gate's refusal if there was one.
+#[derive(Debug, Default)]
+pub struct Night {
+    pub written: Vec<Written>,
+    pub refused: Option<Error>,
+}
+
+pub async fn run(job: &Job) -> Result<Night> {
+    let mut night = Night::default();
+    night.written.extend(recorded(job, "ingest", ingest_lines(job)).await?);
+    night.written.extend(recorded(job, "tables", tables::run(job)).await?);
+    night.written.extend(recorded(job, "features", features::run(job)).await?);
+    match recorded(job, "train", train::run(job)).await {
+        Ok(lines) => night.written.extend(lines),
+        Err(error) if error.kind() == Kind::Gate => night.refused = Some(error),
+        Err(error) => return Err(error),
+    }
+    night.written.extend(recorded(job, "score", score::run(job)).await?);
+    Ok(night)
+}
+
+/// Ingests the selected sources; a line per source.
+pub async fn ingest_lines(job: &Job) -> Result<Vec<Written>> {
+    let reports = ingest::run(job).await?;
+    Ok(reports
+        .into_iter()
+        .map(|report| {
+            let mut line = Written::unchanged(format!("tables/{}", report.source), report.status(), report.version);
+            line.rows = report.written;
+            line.bytes = report.bytes;
+            line.seconds = report.seconds;
+            line.detail("files", json!(report.files))
+                .detail("read", json!(report.read))
+                .detail("duplicate", json!(report.duplicate))
+                .detail("quarantined", json!(report.quarantined))
+        })
+        .collect())
+}

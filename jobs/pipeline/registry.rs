@@ -1,0 +1,116 @@
+//! The registry: which model versions there are, and which of them is the champion.
+//!
+//! `registry` is an append-only Delta table of events (trained, refused, promoted); the champion of a model is the one
+//! promoted last. A night for an earlier date sees the champion of that date.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
+use chrono::NaiveDate;
+use datafusion::prelude::col;
+
+use super::job::{Job, fingerprint};
+use crate::error::Result;
+use crate::lake::{Replace, TableSpec, Unit};
+
+/// What happened to a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub model: String,
+    pub version: String,
+    pub logical_date: NaiveDate,
+    /// `trained`, `refused` or `promoted`.
+    pub event: String,
+    /// Fingerprint of what the version was trained from.
+    pub inputs: String,
+    /// Test metrics as JSON.
+    pub metrics: String,
+    pub note: String,
+}
+
+impl Event {
+    fn key(&self) -> String {
+        format!("registry:{}:{}:{}:{}", self.model, self.version, self.logical_date, self.event)
+    }
+}
+
+fn schema() -> SchemaRef {
+    let text = |name: &str, doc: &str| {
+        Field::new(name, DataType::Utf8, false).with_metadata([("comment".to_string(), doc.to_string())].into())
+    };
+    Arc::new(Schema::new(vec![
+        text("model", "The model's name."),
+        text("version", "The version; its artifact is models/<model>/<version>/."),
+        Field::new("logical_date", DataType::Date32, false),
+        text("event", "trained, refused or promoted."),
+        text("inputs", "Fingerprint of definition and data versions."),
+        text("metrics", "Metrics out of sample, as JSON."),
+        text("note", "Why."),
+    ]))
+}
+
+/// All events of a model up to a date, in the order in which they happened.
+pub async fn events(job: &Job, model: &str) -> Result<Vec<Event>> {
+    let Some(snapshot) = job.lake.snapshot("registry").await? else { return Ok(Vec::new()) };
+    let session = job.session()?;
+    let frame = session.context().read_table(snapshot.provider()?)?;
+    let rows = frame.filter(col("model").eq(datafusion::prelude::lit(model)))?.collect().await?;
+    let mut events: Vec<Event> = rows.iter().flat_map(|batch| read(batch)).collect();
+    events.retain(|event| event.logical_date <= job.date);
+    let rank = |event: &str| ["trained", "refused", "promoted"].iter().position(|e| *e == event);
+    events.sort_by(|a, b| (a.logical_date, rank(&a.event), &a.version).cmp(&(b.logical_date, rank(&b.event), &b.version)));
+    Ok(events)
+}
+
+/// The version promoted last.
+pub fn champion(events: &[Event]) -> Option<&Event> {
+    events.iter().rev().find(|event| event.event == "promoted")
+}
+
+/// Appends events; those that are there already are not doubled.
+pub async fn append(job: &Job, new: &[Event]) -> Result<()> {
+    let spec = TableSpec {
+        name: "registry".into(),
+        description: "Every model version and what became of it.".into(),
+        schema: schema(),
+        ..TableSpec::default()
+    };
+    for event in new {
+        let mut writer = job.lake.writer(&spec).await?;
+        writer.write(batch(event)?).await?;
+        let unit = Unit { key: event.key(), fingerprint: fingerprint(&[&event.inputs, &event.metrics]) };
+        writer.commit(Replace::Nothing, unit, Default::default()).await?;
+    }
+    Ok(())
+}
+
+fn batch(event: &Event) -> Result<RecordBatch> {
+    let text = |value: &str| Arc::new(StringArray::from(vec![value.to_string()])) as ArrayRef;
+    let columns = vec![
+        text(&event.model),
+        text(&event.version),
+        Arc::new(Date32Array::from(vec![event.logical_date.to_epoch_days()])) as ArrayRef,
+        text(&event.event),
+        text(&event.inputs),
+        text(&event.metrics),
+        text(&event.note),
+    ];
+    Ok(RecordBatch::try_new(schema(), columns)?)
+}
+
+fn read(batch: &RecordBatch) -> Vec<Event> {
+    let text = |index: usize, row: usize| batch.column(index).as_string::<i32>().value(row).to_string();
+    (0..batch.num_rows())
+        .map(|row| Event {
+            model: text(0, row),
+            version: text(1, row),
+            logical_date: NaiveDate::from_epoch_days(batch.column(2).as_primitive::<Date32Type>().value(row))
+                .unwrap_or_default(),
+            event: text(3, row),
+            inputs: text(4, row),
+            metrics: text(5, row),
+            note: text(6, row),
+        })
+        .collect()
+}

@@ -1,0 +1,250 @@
+//! The `tables` job: SQL tables from sources and from each other, in dependency order.
+//!
+//! What changed decides what is recomputed. A table's last commit names the versions of its inputs; the difference of
+//! their file lists, partition by partition, gives the days that changed, and `lookback`/`lookahead` widen them. A table
+//! that was never built, whose definition changed, or that is not incremental is computed whole. The computed rows are
+//! merged with the versions the table holds, audited, and committed in one commit.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{Days, NaiveDate};
+use datafusion::prelude::DataFrame;
+use futures::StreamExt;
+
+use super::job::{Job, Pins, Written, definition_text};
+use super::progress::thousands;
+use crate::define::Table;
+use crate::define::table::Materialized;
+use crate::engine::plan::{audits, known, versions};
+use crate::engine::session::Session;
+use crate::error::{Context, Error, Result};
+use crate::lake::{Replace, Snapshot, TableSpec};
+
+pub async fn run(job: &Job) -> Result<Vec<Written>> {
+    let mut written = Vec::new();
+    for table in job.project.tables.values().filter(|t| job.selected(&t.name)) {
+        written.push(build(job, table).await.with_context(|| format!("table {}", table.name))?);
+    }
+    Ok(written)
+}
+
+/// Which days of a table to compute.
+#[derive(Debug, PartialEq, Eq)]
+enum Scope {
+    All,
+    Days(BTreeSet<NaiveDate>),
+}
+
+async fn build(job: &Job, table: &Table) -> Result<Written> {
+    let path = format!("tables/{}", table.name);
+    let step = job.progress.step(&path);
+    let pins = job.pin(table.inputs.iter().map(String::as_str)).await?;
+    let definition = definition_text(table)?;
+    let unit = job.unit("tables", &table.name, &definition, &pins);
+    let existing = job.lake.snapshot(&path).await?;
+    let mut scope = Scope::All;
+    if let Some(existing) = &existing {
+        if existing.committed(&unit.key).await? == Some(unit.fingerprint) {
+            step.done("unchanged");
+            return Ok(Written::unchanged(path, "unchanged", Some(existing.version())));
+        }
+        let last = existing.commit_info().await?;
+        let same = last.get("definition").and_then(|d| d.as_str()) == Some(definition.as_str());
+        let night = last.get("logical_date").and_then(|d| d.as_str()).and_then(|d| d.parse::<NaiveDate>().ok());
+        if same && night.is_some_and(|night| night > job.date) {
+            let status = format!("unchanged: built through {}", night.unwrap_or(job.date));
+            step.done(&status);
+            return Ok(Written::unchanged(path, status, Some(existing.version())));
+        }
+        if same && table.materialized == Materialized::Incremental {
+            scope = changed_days(job, table, &pins, &last).await?;
+        }
+        if scope == Scope::Days(BTreeSet::new()) {
+            step.done("unchanged");
+            return Ok(Written::unchanged(path, "unchanged", Some(existing.version())));
+        }
+        if !same {
+            scope = Scope::All;
+        }
+    }
+    let fresh = match &existing {
+        None => true,
+        Some(existing) => !same_definition(existing, &definition).await?,
+    };
+    let spec = spec(job, table)?;
+    let mut writer = job.lake.writer(&spec).await?;
+    let replace = match &scope {
+        Scope::All => Replace::All,
+        Scope::Days(days) => Replace::Partitions(days.iter().map(ToString::to_string).collect()),
+    };
+    for range in ranges(&scope) {
+        let session = job.session()?;
+        let computed = compute(job, &session, table, &pins, range)?;
+        let rows = match (&existing, fresh) {
+            (Some(existing), false) => {
+                let held = held_rows(&session, existing, range)?;
+                versions::merge(held, computed, &table.key, job.as_of()).await?
+            }
+            _ => versions::first(computed)?,
+        };
+        audit(job, &session, table, rows.clone()).await?;
+        let rows = sorted(rows, table)?;
+        let mut stream = rows.execute_stream().await?;
+        while let Some(batch) = stream.next().await {
+            writer.write(batch?).await?;
+        }
+    }
+    let info = job.commit_info("tables", &definition, &pins);
+    let outcome = writer.commit(replace, unit, info).await?;
+    let written = Written::new(path, &outcome, step.seconds());
+    step.done(&format!("{} rows", thousands(written.rows)));
+    Ok(written)
+}
+
+async fn same_definition(existing: &Snapshot, definition: &str) -> Result<bool> {
+    let last = existing.commit_info().await?;
+    Ok(last.get("definition").and_then(|d| d.as_str()) == Some(definition))
+}
+
+/// The rows of a table that a computation will replace, with all their versions.
+fn held_rows(session: &Session, existing: &Snapshot, range: Option<(NaiveDate, NaiveDate)>) -> Result<DataFrame> {
+    let frame = session.context().read_table(existing.provider()?)?;
+    Ok(match range {
+        None => frame,
+        Some((from, to)) => frame.filter(known::day_filter(from, to))?,
+    })
+}
+
+fn compute(
+    job: &Job,
+    session: &Session,
+    table: &Table,
+    pins: &Pins,
+    range: Option<(NaiveDate, NaiveDate)>,
+) -> Result<DataFrame> {
+    let mut inputs = HashMap::new();
+    for name in &table.inputs {
+        inputs.insert(name.clone(), pins.get(name)?.provider()?);
+    }
+    known::build(session.context(), &job.catalog, table, &inputs, job.as_of(), range)
+}
+
+/// Runs the table's audits over the rows that would be current.
+async fn audit(job: &Job, session: &Session, table: &Table, rows: DataFrame) -> Result<()> {
+    if table.audits.is_empty() {
+        return Ok(());
+    }
+    let mut others = HashMap::new();
+    for name in audits::relations(table) {
+        let pins = job.pin([name.as_str()]).await?;
+        others.insert(name.clone(), pins.current(session, &name, job.as_of())?);
+    }
+    let failures = audits::run(session.context(), table, rows, &others).await?;
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let text: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    Err(Error::data(format!("{}\n{} of its audits failed; nothing was committed", text.join("\n"), failures.len())))
+}
+
+/// Rows of a day together, and in event order within it, which is how features read them.
+fn sorted(rows: DataFrame, table: &Table) -> Result<DataFrame> {
+    let mut order = Vec::new();
+    if table.event_time.is_some() {
+        order.push("event_date");
+    }
+    order.extend(table.event_time.iter().map(String::as_str));
+    order.extend(table.key.iter().map(String::as_str));
+    let order: Vec<_> = order
+        .into_iter()
+        .map(|name| datafusion::logical_expr::Expr::from(super::job::quoted(name)).sort(true, true))
+        .collect();
+    Ok(if order.is_empty() { rows } else { rows.sort(order)? })
+}
+
+fn spec(job: &Job, table: &Table) -> Result<TableSpec> {
+    let schema = job
+        .catalog
+        .storage_schema(&table.name)
+        .ok_or_else(|| Error::internal(format!("table {} has no schema", table.name)))?;
+    Ok(TableSpec {
+        name: format!("tables/{}", table.name),
+        description: table.description.clone(),
+        schema,
+        partition_by: table.event_time.as_ref().map(|_| "event_date".to_string()),
+        ..TableSpec::default()
+    })
+}
+
+/// The days whose inputs changed since the last commit, widened by lookback and lookahead.
+async fn changed_days(
+    job: &Job,
+    table: &Table,
+    pins: &Pins,
+    last: &serde_json::Map<String, serde_json::Value>,
+) -> Result<Scope> {
+    let mut changed = BTreeSet::new();
+    for (name, now) in &pins.0 {
+        let version = last.get("inputs").and_then(|i| i.get(name)).and_then(|v| v.as_u64());
+        let Some(version) = version else { return Ok(Scope::All) };
+        if version == now.version() {
+            continue;
+        }
+        let Some(before) = job.lake.snapshot_at(&format!("tables/{name}"), version).await? else {
+            return Ok(Scope::All);
+        };
+        if now.partition_by().is_none() {
+            return Ok(Scope::All);
+        }
+        changed.extend(different(&before.partitions(), &now.partitions())?);
+    }
+    let (back, ahead) = (table.lookback.ceil_days() as u64, table.lookahead.ceil_days() as u64);
+    let mut days = BTreeSet::new();
+    for day in changed {
+        let mut at = day.checked_sub_days(Days::new(ahead)).unwrap_or(day);
+        let end = day.checked_add_days(Days::new(back)).unwrap_or(day).min(job.date);
+        while at <= end {
+            days.insert(at);
+            at = at.succ_opt().unwrap_or(NaiveDate::MAX);
+        }
+    }
+    Ok(Scope::Days(days))
+}
+
+/// Partitions whose files are not the same.
+fn different(
+    before: &BTreeMap<String, BTreeSet<String>>,
+    now: &BTreeMap<String, BTreeSet<String>>,
+) -> Result<Vec<NaiveDate>> {
+    let days: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    days.into_iter()
+        .filter(|day| before.get(*day) != now.get(*day))
+        .map(|day| day.parse().map_err(|_| Error::internal(format!("partition {day} is no date"))))
+        .collect()
+}
+
+/// Runs of consecutive days; `None` is all days.
+fn ranges(scope: &Scope) -> Vec<Option<(NaiveDate, NaiveDate)>> {
+    let Scope::Days(days) = scope else { return vec![None] };
+    let mut ranges: Vec<(NaiveDate, NaiveDate)> = Vec::new();
+    for day in days {
+        match ranges.last_mut() {
+            Some((_, to)) if to.succ_opt() == Some(*day) => *to = *day,
+            _ => ranges.push((*day, *day)),
+        }
+    }
+    ranges.into_iter().map(Some).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consecutive_days_are_one_range() {
+        let day = |d| NaiveDate::from_ymd_opt(2024, 2, d).unwrap();
+        let scope = Scope::Days([day(27), day(28), day(29), day(10)].into());
+        assert_eq!(ranges(&scope), [Some((day(10), day(10))), Some((day(27), day(29)))]);
+        assert_eq!(ranges(&Scope::All), [None]);
+    }
+}

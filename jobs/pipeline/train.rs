@@ -1,0 +1,282 @@
+//! The `train` job: spine × features → a model version, its artifact, its place in the registry.
+//!
+//! A version is due when the model has no champion, or `retrain` has passed since the champion was trained. The first
+//! version must reach the declared floors out of sample; one that does becomes champion in one commit, one that does
+//! not is kept, marked refused, and the job ends with the gate's exit code.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use serde_json::{Value, json};
+
+use super::job::{Job, Pins, Written, definition_text, digest, hex};
+use super::registry::{self, Event};
+use super::spine::{self, Spine};
+use super::vectors;
+use crate::define::model::{ClassWeight, TestPart, Validation as Declared};
+use crate::define::{FeatureGroup, Model};
+use crate::error::{Context, Error, Kind, Result};
+use crate::lake::{Replace, TableSpec, Unit};
+use crate::learn::artifact::Artifact;
+use crate::learn::matrix::Matrix;
+use crate::learn::metrics::Metrics;
+use crate::learn::split::{TestStart, Validation};
+use crate::learn::train::{self, FitRequest, Fitted, Segment};
+
+pub async fn run(job: &Job) -> Result<Vec<Written>> {
+    let mut written = Vec::new();
+    let mut refused: Option<Error> = None;
+    for model in job.project.models.values().filter(|m| job.selected(&m.name)) {
+        match one(job, model).await.with_context(|| format!("model {}", model.name)) {
+            Ok(line) => written.push(line),
+            Err(error) if error.kind() == Kind::Gate => refused = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    refused.map_or(Ok(written), Err)
+}
+
+/// Trains one model if it is due.
+pub async fn one(job: &Job, model: &Model) -> Result<Written> {
+    let path = format!("models/{}", model.name);
+    let events = registry::events(job, &model.name).await?;
+    let champion = registry::champion(&events);
+    if let Some(champion) = champion.filter(|c| c.logical_date != job.date) {
+        let age = (job.date - champion.logical_date).num_days();
+        let every = model.retrain.ceil_days();
+        if age < every {
+            let status = format!("not due: {} is {age} of {every} days old", champion.version);
+            return Ok(Written::unchanged(path, status, None));
+        }
+    }
+    let (inputs, columns) = vectors::columns(job, model)?;
+    let mut names = spine::tables(model);
+    names.extend(vectors::tables(job, &columns));
+    let pins = job.pin(names.iter().map(String::as_str)).await?;
+    let source = inputs_fingerprint(job, model, &pins)?;
+    if let Some(done) = events.iter().rev().find(|e| e.logical_date == job.date && e.inputs == source) {
+        if done.event == "refused" {
+            return Err(Error::new(Kind::Gate, done.note.clone()));
+        }
+        return Ok(Written::unchanged(format!("{path}/{}", done.version), "unchanged", None));
+    }
+    let spine = spine::training(job, model, &pins).await?;
+    let vectors = vectors::assemble(job, &pins, &columns, &spine.rows).await?;
+    let segments = vectors::segments(job, model, &vectors)?;
+    let names: Vec<String> = inputs.iter().map(|input| input.name()).collect();
+    let step = job.progress.step(format!("train {}", model.name));
+    let fitted = fit(job, model, &spine, &vectors, &names, segments).await?;
+    let artifact = Artifact::new(&fitted, &model.text);
+    let files = artifact.to_files()?;
+    let version = version(job, &files);
+    store_training_set(job, model, &version, &spine, &vectors, &fitted).await?;
+    let bytes: u64 = files.iter().map(|(_, b)| b.len() as u64).sum();
+    job.lake.put_files(&format!("{path}/{version}"), files).await?;
+    let metrics = out_of_sample(&fitted)?;
+    register(job, model, &version, &source, metrics, champion).await?;
+    step.done(&summary(metrics));
+    let details: Vec<(&str, Value)> = metrics.entries().into_iter().map(|(k, v)| (k, json!(v))).collect();
+    let mut line = Written::unchanged(format!("{path}/{version}"), "written", None);
+    line.rows = spine.rows.num_rows() as u64;
+    line.bytes = bytes;
+    for (name, value) in details {
+        line = line.detail(name, value);
+    }
+    Ok(line.detail("warnings", json!(fitted.report.warnings)))
+}
+
+/// Everything a version follows from: definitions, input versions.
+fn inputs_fingerprint(job: &Job, model: &Model, pins: &Pins) -> Result<String> {
+    let mut parts = vec![definition_text(model)?, pins.versions().to_string()];
+    let groups: Vec<&FeatureGroup> = job.project.groups.values().collect();
+    for group in groups {
+        parts.push(definition_text(group)?);
+    }
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    Ok(hex(&digest(&parts)))
+}
+
+/// The night and the content: the same bytes get the same name.
+fn version(job: &Job, files: &[(String, Vec<u8>)]) -> String {
+    let model = files.iter().find(|(name, _)| name == "model.txt").map(|(_, bytes)| String::from_utf8_lossy(bytes));
+    let definition = files.iter().find(|(name, _)| name == "definition.yaml").map(|(_, b)| String::from_utf8_lossy(b));
+    let hash = hex(&digest(&[&model.unwrap_or_default(), &definition.unwrap_or_default()]));
+    format!("{}-{}", job.date, &hash[..8])
+}
+
+async fn fit(
+    job: &Job,
+    model: &Model,
+    spine: &Spine,
+    vectors: &RecordBatch,
+    names: &[String],
+    segments: Vec<(String, Vec<bool>)>,
+) -> Result<Fitted> {
+    let matrix = Matrix::from_batches(&vectors.schema(), std::slice::from_ref(vectors), names)?;
+    let entities = spine::entity_texts(&spine.rows, &model.entity)?;
+    let as_of = spine::instants(&spine.rows, "as_of")?;
+    let mut params: BTreeMap<String, Value> = BTreeMap::new();
+    for (name, value) in &model.head.params {
+        params.insert(name.clone(), serde_json::to_value(value)?);
+    }
+    let seed = u32::try_from(model.head.seed).unwrap_or(u32::MAX);
+    let (labels, validation) = (spine.labels.clone(), validation(&model.validation));
+    let (embargo, rounds, stop) = (model.label.known_after(), model.head.rounds, model.head.early_stopping);
+    let class_weight = match model.head.class_weight {
+        ClassWeight::None => train::ClassWeight::None,
+        ClassWeight::Balanced => train::ClassWeight::Balanced,
+    };
+    let threshold = model.decisions.first().and_then(|d| d.below).unwrap_or(0.5);
+    let threads = job.threads();
+    let task = tokio::task::spawn_blocking(move || {
+        let segments: Vec<Segment> =
+            segments.into_iter().filter(|(name, _)| name != "all").map(|(name, rows)| Segment { name, rows }).collect();
+        train::fit(&FitRequest {
+            matrix: &matrix,
+            labels: &labels,
+            entities: &entities,
+            as_of: &as_of,
+            validation,
+            embargo,
+            params: &params,
+            class_weight,
+            rounds,
+            early_stopping: (stop > 0).then_some(stop),
+            seed,
+            threads,
+            segments: &segments,
+            threshold,
+            max_categories: 1000,
+        })
+    });
+    task.await.map_err(|e| Error::internal(format!("training did not end: {e}")))?
+}
+
+fn validation(declared: &Declared) -> Validation {
+    match declared {
+        Declared::Time { test, valid } => Validation::Time {
+            test: match test {
+                TestPart::Last(length) => TestStart::Last(length.micros()),
+                TestPart::From(date) => TestStart::From(super::job::end_of(*date) - crate::define::types::DAY),
+            },
+            valid: valid.micros(),
+        },
+        Declared::CrossValidation { folds, seeds } => {
+            Validation::CrossValidation { folds: *folds, seeds: seeds.clone() }
+        }
+    }
+}
+
+/// Metrics of all rows that the model, or its likes in cross-validation, did not train on.
+fn out_of_sample(fitted: &Fitted) -> Result<&Metrics> {
+    let evaluations = &fitted.report.evaluations;
+    evaluations
+        .iter()
+        .find(|e| e.segment == "all" && (e.part == "test" || e.part == "out_of_fold"))
+        .map(|e| &e.metrics)
+        .ok_or_else(|| Error::internal("training reported no metrics out of sample"))
+}
+
+fn summary(metrics: &Metrics) -> String {
+    let shown = metrics.entries().into_iter().filter(|(name, _)| ["roc_auc", "average_precision", "ks", "brier"].contains(name));
+    let parts: Vec<String> = shown.filter_map(|(name, value)| value.map(|v| format!("{name} {v:.4}"))).collect();
+    parts.join("  ")
+}
+
+/// Records the version, and promotes it if it may be.
+async fn register(
+    job: &Job,
+    model: &Model,
+    version: &str,
+    inputs: &str,
+    metrics: &Metrics,
+    champion: Option<&Event>,
+) -> Result<()> {
+    let entries: serde_json::Map<String, Value> =
+        metrics.entries().into_iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
+    let event = |event: &str, note: &str| Event {
+        model: model.name.clone(),
+        version: version.to_string(),
+        logical_date: job.date,
+        event: event.into(),
+        inputs: inputs.to_string(),
+        metrics: Value::Object(entries.clone()).to_string(),
+        note: note.into(),
+    };
+    let floors = [
+        ("roc_auc", model.floors.roc_auc),
+        ("average_precision", model.floors.average_precision),
+        ("ks", model.floors.ks),
+    ];
+    let mut below = Vec::new();
+    for (name, floor) in floors {
+        let Some(floor) = floor else { continue };
+        let reached = metrics.entries().into_iter().find(|(n, _)| *n == name).and_then(|(_, v)| v);
+        if !reached.is_some_and(|value| value >= floor) {
+            let reached = reached.map_or("none".to_string(), |v| format!("{v:.4}"));
+            below.push(format!("{name} {reached} is below its floor {floor}"));
+        }
+    }
+    if below.is_empty() {
+        let why = if champion.is_some() { "reaches the floors; retrained" } else { "reaches the floors; first champion" };
+        return registry::append(job, &[event("trained", ""), event("promoted", why)]).await;
+    }
+    let note = format!("version {version} is refused: {}", below.join(", "));
+    registry::append(job, &[event("trained", ""), event("refused", &note)]).await?;
+    Err(Error::new(Kind::Gate, note))
+}
+
+/// Keeps what a version was trained from: spine, label, part, inputs (`group__feature`), out-of-sample probability.
+async fn store_training_set(
+    job: &Job,
+    model: &Model,
+    version: &str,
+    spine: &Spine,
+    vectors: &RecordBatch,
+    fitted: &Fitted,
+) -> Result<()> {
+    let rows = spine.rows.num_rows();
+    let mut parts: Vec<Option<&str>> = vec![None; rows];
+    let mut probabilities: Vec<Option<f64>> = vec![None; rows];
+    for prediction in &fitted.predictions {
+        parts[prediction.row] = Some(prediction.part.name());
+        probabilities[prediction.row] = Some(prediction.probability);
+    }
+    let mut fields: Vec<Field> = Vec::new();
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    let identity = model.entity.iter().map(String::as_str).chain(["as_of"]).chain(model.spine_key().iter().map(String::as_str));
+    for name in identity {
+        let index = spine.rows.schema().index_of(name)?;
+        if fields.iter().all(|f| f.name() != name) {
+            fields.push(spine.rows.schema().field(index).clone());
+            columns.push(spine.rows.column(index).clone());
+        }
+    }
+    fields.push(Field::new("label", DataType::Boolean, false));
+    columns.push(Arc::new(BooleanArray::from(spine.labels.clone())));
+    fields.push(Field::new("part", DataType::Utf8, true));
+    columns.push(Arc::new(StringArray::from(parts)));
+    fields.push(Field::new("probability", DataType::Float64, true));
+    columns.push(Arc::new(arrow::array::Float64Array::from(probabilities)));
+    for (index, field) in vectors.schema().fields().iter().enumerate() {
+        fields.push(field.as_ref().clone().with_name(field.name().replace('.', "__")));
+        columns.push(vectors.column(index).clone());
+    }
+    fields.push(Field::new("model_version", DataType::Utf8, false));
+    columns.push(Arc::new(StringArray::from(vec![version; rows])));
+    let schema = Arc::new(Schema::new(fields));
+    let spec = TableSpec {
+        name: format!("training_sets/{}", model.name),
+        description: format!("What the last version of {} was trained from.", model.name),
+        schema: schema.clone(),
+        partition_by: None,
+        no_stats: model.entity.clone(),
+    };
+    let mut writer = job.lake.writer(&spec).await?;
+    writer.write(RecordBatch::try_new(schema, columns)?).await?;
+    let unit = Unit { key: format!("train:{}:{}", model.name, version), fingerprint: 1 };
+    writer.commit(Replace::All, unit, Default::default()).await?;
+    Ok(())
+}

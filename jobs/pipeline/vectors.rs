@@ -1,0 +1,185 @@
+//! Feature vectors for a spine: one row per decision, one column per input of a model.
+//!
+//! Training and scoring come through here both, so that what a model learned from is what it is asked about.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch, UInt64Array};
+use arrow::compute::{concat_batches, take};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::DFSchema;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::sql::TableReference;
+use futures::StreamExt;
+
+use super::features;
+use super::job::{Job, Pins};
+use crate::define::inputs::{Input, mentioned};
+use crate::define::{Model, inputs};
+use crate::engine::session::Session;
+use crate::error::{Error, Result};
+
+/// A model's inputs, and what its segments look at besides.
+pub fn columns(job: &Job, model: &Model) -> Result<(Vec<Input>, Vec<Input>)> {
+    let chosen = inputs::resolve(&job.project, model).map_err(crate::define::diagnostic::into_error)?;
+    let mut all = chosen.clone();
+    for expression in model.segments.values() {
+        for input in mentioned(&job.project, model, expression) {
+            if !all.contains(&input) {
+                all.push(input);
+            }
+        }
+    }
+    Ok((chosen, all))
+}
+
+/// Lake tables that the features of `inputs` are computed from.
+pub fn tables(job: &Job, inputs: &[Input]) -> Vec<String> {
+    let groups = inputs.iter().filter_map(|input| job.project.groups.get(&input.group));
+    groups.flat_map(|g| [g.history.table.clone(), g.history.entities.clone()]).collect()
+}
+
+/// Computes `inputs` for a spine batch whose columns include the entity, `as_of` and the attributes; row for row.
+pub async fn assemble(job: &Job, pins: &Pins, inputs: &[Input], spine: &RecordBatch) -> Result<RecordBatch> {
+    let mut fields = Vec::new();
+    let mut columns = Vec::new();
+    let mut groups: Vec<&str> = Vec::new();
+    for input in inputs.iter().filter(|input| input.group != "spine") {
+        if !groups.contains(&input.group.as_str()) {
+            groups.push(&input.group);
+        }
+    }
+    let mut computed = Vec::new();
+    for name in groups {
+        let group = job.project.groups.get(name).ok_or_else(|| Error::internal(format!("no group {name}")))?;
+        let step = job.progress.step(format!("features at the spine: {name}"));
+        let session = job.session()?;
+        let frame = session.context().read_batch(keys(spine, &group.history.entity)?)?;
+        let stream = features::compute(job, &session, pins, group, frame).await?;
+        let wanted: Vec<&str> = inputs.iter().filter(|i| i.group == name).map(|i| i.feature.as_str()).collect();
+        computed.push((name, in_row_order(stream, &wanted, spine.num_rows()).await?));
+        step.done(&format!("{} rows × {} features", spine.num_rows(), wanted.len()));
+    }
+    for input in inputs {
+        let batch = match computed.iter().find(|(group, _)| *group == input.group) {
+            Some((_, batch)) => batch,
+            None => spine,
+        };
+        let index = batch.schema().index_of(&input.feature)?;
+        let field = batch.schema().field(index).clone().with_name(input.name()).with_nullable(true);
+        fields.push(field);
+        columns.push(batch.column(index).clone());
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// The spine's entity, as_of and row number, which is all that features may look at.
+fn keys(spine: &RecordBatch, entity: &[String]) -> Result<RecordBatch> {
+    let mut fields = Vec::new();
+    let mut columns = Vec::new();
+    for name in entity.iter().map(String::as_str).chain(["as_of"]) {
+        let index = spine.schema().index_of(name)?;
+        fields.push(spine.schema().field(index).clone());
+        columns.push(spine.column(index).clone());
+    }
+    fields.push(Field::new("_row", arrow::datatypes::DataType::UInt64, false));
+    columns.push(Arc::new(UInt64Array::from_iter_values(0..spine.num_rows() as u64)));
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// Collects `wanted` columns in the order of `_row`, which must be 0..rows.
+async fn in_row_order(mut stream: SendableRecordBatchStream, wanted: &[&str], rows: usize) -> Result<RecordBatch> {
+    let mut batches = Vec::new();
+    let mut positions: Vec<u64> = vec![u64::MAX; rows];
+    let mut at: u64 = 0;
+    let indices: Vec<usize> = wanted.iter().map(|name| stream.schema().index_of(name)).collect::<Result<_, _>>()?;
+    let schema: SchemaRef = Arc::new(stream.schema().project(&indices)?);
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        let row = batch.column_by_name("_row").and_then(|c| c.as_any().downcast_ref::<UInt64Array>().cloned());
+        let row = row.ok_or_else(|| Error::internal("features came back without _row"))?;
+        for row in row.values() {
+            positions[*row as usize] = at;
+            at += 1;
+        }
+        batches.push(batch.project(&indices)?);
+    }
+    if at != rows as u64 || positions.contains(&u64::MAX) {
+        return Err(Error::internal(format!("{at} feature rows for {rows} spine rows")));
+    }
+    let positions = UInt64Array::from(positions);
+    let mut columns = Vec::with_capacity(indices.len());
+    for index in 0..indices.len() {
+        let parts: Vec<&dyn Array> = batches.iter().map(|b| b.column(index).as_ref()).collect();
+        let whole = match parts.is_empty() {
+            true => arrow::array::new_empty_array(schema.field(index).data_type()),
+            false => arrow::compute::concat(&parts)?,
+        };
+        columns.push(take(&whole, &positions, None)?);
+    }
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+}
+
+/// Tonight's stored vectors for `spine` (entities at the night's as_of), or what is missing.
+pub async fn stored(job: &Job, inputs: &[Input], model: &Model, spine: &RecordBatch) -> Result<Option<RecordBatch>> {
+    let session = job.session()?;
+    let context = session.context();
+    context.register_batch("spine", keys(spine, &model.entity)?)?;
+    let mut select = Vec::new();
+    let mut joins = String::new();
+    let mut groups: Vec<&str> = Vec::new();
+    for input in inputs {
+        if !groups.contains(&input.group.as_str()) {
+            groups.push(&input.group);
+        }
+        select.push(format!(r#""{}"."{}" as "{}""#, input.group, input.feature, input.name()));
+    }
+    for name in groups {
+        let Some(snapshot) = job.lake.snapshot(&format!("features/{name}")).await? else { return Ok(None) };
+        if !snapshot.partitions().contains_key(&job.date.to_string()) {
+            return Ok(None);
+        }
+        context.register_table(name, features::stored(&session, &snapshot, job.date)?.into_view())?;
+        let on: Vec<String> = model.entity.iter().map(|e| format!(r#"spine."{e}" = "{name}"."{e}""#)).collect();
+        joins.push_str(&format!(r#" left join "{name}" on {}"#, on.join(" and ")));
+    }
+    let sql = format!("select {}, spine._row from spine{joins}", select.join(", "));
+    let stream = session.sql(&sql).await?.execute_stream().await?;
+    let names: Vec<String> = inputs.iter().map(Input::name).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    Ok(Some(in_row_order(stream, &names, spine.num_rows()).await?))
+}
+
+/// Which rows of the vectors each segment holds: (name, mask), `all` first.
+pub fn segments(job: &Job, model: &Model, vectors: &RecordBatch) -> Result<Vec<(String, Vec<bool>)>> {
+    let mut masks = vec![("all".to_string(), vec![true; vectors.num_rows()])];
+    let schema = qualified(&vectors.schema())?;
+    let session = job.session()?;
+    for (name, expression) in &model.segments {
+        let context = session.context();
+        let expr = context.parse_sql_expr(expression, &schema)?;
+        let physical = context.create_physical_expr(expr, &schema)?;
+        let value = physical.evaluate(vectors)?.into_array(vectors.num_rows())?;
+        let mask = arrow::array::AsArray::as_boolean_opt(value.as_ref())
+            .ok_or_else(|| Error::definition(format!("segment {name} of {} is no condition", model.name)))?;
+        masks.push((name.clone(), mask.iter().map(|flag| flag == Some(true)).collect()));
+    }
+    Ok(masks)
+}
+
+/// `group.feature` columns as SQL sees them: qualified names.
+pub fn qualified(schema: &Schema) -> Result<DFSchema> {
+    let fields = schema.fields().iter().map(|field| match field.name().split_once('.') {
+        Some((group, feature)) => {
+            (Some(TableReference::bare(group)), Arc::new(field.as_ref().clone().with_name(feature)))
+        }
+        None => (None, field.clone()),
+    });
+    Ok(DFSchema::new_with_metadata(fields.collect(), Default::default())?)
+}
+
+/// One batch of many, in order.
+pub fn one(schema: SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch> {
+    Ok(concat_batches(&schema, batches)?)
+}
