@@ -8,6 +8,12 @@ impl From<object_store::Error> for Error {
     }
 }
 
+impl From<deltalake::kernel::Error> for Error {
+    fn from(e: deltalake::kernel::Error) -> Self {
+        deltalake::DeltaTableError::from(e).into()
+    }
+}
+
 impl From<deltalake::DeltaTableError> for Error {
     /// Commit conflicts and storage are worth a retry; everything else is not.
     fn from(e: deltalake::DeltaTableError) -> Self {
@@ -16,8 +22,21 @@ impl From<deltalake::DeltaTableError> for Error {
             D::ObjectStore { .. } | D::Transaction { .. } | D::VersionAlreadyExists(_) | D::Io { .. } => {
                 Kind::Temporary
             }
+            other if has_storage_cause(other) => Kind::Temporary,
             _ => Kind::Internal,
         };
         Error::new(kind, e.to_string()).caused_by(e)
     }
+}
+
+/// The kernel wraps what storage says, at times twice.
+fn has_storage_cause(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        if e.is::<object_store::Error>() || e.is::<std::io::Error>() {
+            return true;
+        }
+        cause = e.source();
+    }
+    false
 }

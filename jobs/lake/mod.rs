@@ -1,3 +1,38 @@
 //! Delta tables, raw files and commits. The only user of `object_store` and `deltalake`.
+//!
+//! A [`Lake`] is one root URL. A [`Snapshot`] is one version of one table, pinned: what a job read at its start it
+//! still reads at its end. A [`Writer`] writes files nobody sees until its one commit, which removes what it replaces,
+//! adds what it wrote and notes the unit of work, so that the same work is never committed twice.
+//!
+//! | file | what |
+//! |---|---|
+//! | `root` | the root URL, its object store, the address of a table |
+//! | `durable` | a local object store whose writes survive a power cut |
+//! | `schema` | Arrow schema and documentation ⇄ Delta metadata |
+//! | `snapshot`, `provider` | reading: files, partitions, units; a DataFusion table |
+//! | `writer`, `encode`, `stats`, `commit` | writing |
+//! | `files` | directories of plain files: model artifacts |
+//! | `raw` | raw input files by location pattern, `glob` the pattern |
 
+mod commit;
+mod durable;
+mod encode;
 mod error;
+mod files;
+mod glob;
+mod provider;
+mod raw;
+mod root;
+mod schema;
+mod snapshot;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use commit::{Outcome, Replace, Unit};
+pub use raw::{Raw, RawFile};
+pub use root::Lake;
+pub use schema::{COMMENT, TableSpec};
+pub use snapshot::{NULL_PARTITION, Snapshot};
+pub use writer::Writer;

@@ -1,0 +1,126 @@
+//! Batches of one partition → Parquet files in the lake, off the asynchronous threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use deltalake::kernel::Add;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use tokio::sync::mpsc;
+
+use super::schema::TableSpec;
+use super::stats::delta_statistics;
+use crate::error::{Context, Error, Result};
+
+/// Bytes after which a file is closed and the next one begun: what one file may take of memory.
+const FILE_BYTES: usize = 96 << 20;
+/// Rows of a row group: small enough to skip by, large enough to compress well.
+const ROW_GROUP_ROWS: usize = 256 << 10;
+
+/// How the files of a table are encoded. Shared by all its encoders.
+pub(super) struct Encoding {
+    pub store: Arc<dyn ObjectStore>,
+    /// Of the table, in the store.
+    pub root: Path,
+    /// Without the partition column.
+    pub schema: SchemaRef,
+    pub partition_by: Option<String>,
+    pub properties: WriterProperties,
+    /// Set when the writer is gone and nobody wants the files any more.
+    pub cancelled: AtomicBool,
+}
+
+/// zstd at its fastest; no statistics for the columns that must not have any.
+pub(super) fn properties(spec: &TableSpec) -> Result<WriterProperties> {
+    let level = ZstdLevel::try_new(1).map_err(|e| Error::internal(e.to_string()))?;
+    let mut builder = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_created_by(concat!("scorehouse ", env!("CARGO_PKG_VERSION")).to_string());
+    for column in &spec.no_statistics {
+        let path = ColumnPath::from(column.as_str());
+        builder = builder.set_column_statistics_enabled(path, EnabledStatistics::None);
+    }
+    Ok(builder.build())
+}
+
+impl Encoding {
+    /// Encodes what comes until the sender is gone. Blocks: for a blocking thread.
+    pub(super) fn run(&self, partition: Option<String>, mut batches: mpsc::Receiver<RecordBatch>) -> Result<Vec<Add>> {
+        let mut adds = Vec::new();
+        let mut open: Option<ArrowWriter<Vec<u8>>> = None;
+        while let Some(batch) = batches.blocking_recv() {
+            let writer = match &mut open {
+                Some(writer) => writer,
+                None => open.insert(self.start()?),
+            };
+            writer.write(&batch).map_err(encoding_error)?;
+            if writer.bytes_written() + writer.in_progress_size() >= FILE_BYTES {
+                adds.extend(self.finish(&mut open, partition.as_ref())?);
+            }
+        }
+        adds.extend(self.finish(&mut open, partition.as_ref())?);
+        Ok(adds)
+    }
+
+    fn start(&self) -> Result<ArrowWriter<Vec<u8>>> {
+        ArrowWriter::try_new(Vec::new(), Arc::clone(&self.schema), Some(self.properties.clone()))
+            .map_err(encoding_error)
+    }
+
+    fn finish(&self, open: &mut Option<ArrowWriter<Vec<u8>>>, partition: Option<&String>) -> Result<Option<Add>> {
+        let Some(mut writer) = open.take() else { return Ok(None) };
+        let footer = writer.finish().map_err(encoding_error)?;
+        let bytes = writer.into_inner().map_err(encoding_error)?;
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let name = format!("part-{}.zstd.parquet", uuid::Uuid::new_v4());
+        let relative = match (&self.partition_by, partition) {
+            (Some(column), value) => format!("{column}={}/{name}", directory(value)),
+            (None, _) => name,
+        };
+        let add = Add {
+            size: i64::try_from(bytes.len()).unwrap_or(i64::MAX),
+            path: relative,
+            partition_values: self.partition_by.iter().map(|column| (column.clone(), partition.cloned())).collect(),
+            modification_time: crate::clock::now().timestamp_millis(),
+            data_change: true,
+            stats: Some(delta_statistics(&footer, &self.schema)),
+            ..Add::default()
+        };
+        let path = self.path_of(&add)?;
+        tokio::runtime::Handle::current()
+            .block_on(self.store.put(&path, PutPayload::from(bytes)))
+            .with_context(|| format!("writing {path}"))?;
+        Ok(Some(add))
+    }
+
+    pub(super) fn path_of(&self, add: &Add) -> Result<Path> {
+        let path = format!("{}/{}", self.root, add.path);
+        Path::parse(&path).map_err(|e| Error::internal(format!("{path}: {e}")))
+    }
+}
+
+/// A partition value as a directory name: what is not plain is percent-encoded.
+fn directory(value: Option<&String>) -> String {
+    let Some(value) = value else { return super::NULL_PARTITION.to_string() };
+    let mut name = String::new();
+    for byte in value.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
+            other => name.push_str(&format!("%{other:02X}")),
+        }
+    }
+    name
+}
+
+fn encoding_error(e: parquet::errors::ParquetError) -> Error {
+    Error::internal(format!("encoding Parquet: {e}")).caused_by(e)
+}

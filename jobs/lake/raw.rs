@@ -1,0 +1,166 @@
+//! Raw input files: listed by location pattern, read, never modified.
+
+use std::collections::HashMap;
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::NaiveDate;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use super::glob::Pattern;
+use super::root::{remote_store, root_url};
+use crate::error::{Context, Error, Result};
+
+/// The root of the raw input.
+#[derive(Debug, Clone)]
+pub struct Raw {
+    root: String,
+    storage: Storage,
+}
+
+#[derive(Debug, Clone)]
+enum Storage {
+    /// Read by `std::fs`: an object store's paths cannot name every file that a directory can have.
+    Local(PathBuf),
+    Remote {
+        store: Arc<dyn ObjectStore>,
+        prefix: Path,
+    },
+}
+
+/// A raw file that matched a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawFile {
+    /// Below the root, segments separated by `/`.
+    pub path: String,
+    /// What stood for `{date}`; `None` without one, and for Hive's name of no date.
+    pub date: Option<NaiveDate>,
+    /// Bytes.
+    pub size: u64,
+    /// Entity tag, or time of modification: together with the size it says that a file has not changed.
+    pub stamp: String,
+}
+
+impl Raw {
+    /// `root` is a directory or a URL. It need not exist: then it has no files.
+    pub fn open(root: &str, options: &HashMap<String, String>) -> Result<Raw> {
+        let url = root_url(root)?;
+        let storage = match url.to_file_path() {
+            Ok(path) if url.scheme() == "file" => Storage::Local(path),
+            _ => {
+                let prefix = Path::from_url_path(url.path()).map_err(|e| Error::definition(format!("{url}: {e}")))?;
+                Storage::Remote { store: remote_store(&url, options)?, prefix }
+            }
+        };
+        Ok(Raw { root: root.to_string(), storage })
+    }
+
+    /// Where this is, for messages.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// The files that match a location pattern, by path. A directory that is not there has none.
+    ///
+    /// # Errors
+    /// `Temporary` if a directory cannot be listed; `Data` if a name is not Unicode.
+    pub async fn list(&self, pattern: &str) -> Result<Vec<RawFile>> {
+        let matcher = Pattern::new(pattern);
+        let listed = match &self.storage {
+            Storage::Local(root) => {
+                let (root, matcher) = (root.clone(), matcher.clone());
+                blocking(move || list_local(&root, &matcher)).await?
+            }
+            Storage::Remote { store, prefix } => list_remote(store.as_ref(), prefix, &matcher).await?,
+        };
+        let mut files: Vec<RawFile> = listed
+            .into_iter()
+            .filter_map(|(path, size, stamp)| {
+                let date = matcher.matches(&path)?.date;
+                Some(RawFile { path, date, size, stamp })
+            })
+            .collect();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(files)
+    }
+
+    /// The content of a file.
+    pub async fn read(&self, path: &str) -> Result<Bytes> {
+        let reading = || format!("reading {}/{path}", self.root.trim_end_matches('/'));
+        match &self.storage {
+            Storage::Local(root) => {
+                let full = root.join(path);
+                blocking(move || Ok(Bytes::from(std::fs::read(full)?))).await.with_context(reading)
+            }
+            Storage::Remote { store, prefix } => {
+                let full = below(prefix, path)?;
+                let found = store.get(&full).await.with_context(reading)?;
+                found.bytes().await.with_context(reading)
+            }
+        }
+    }
+}
+
+/// Path, size and stamp of every file that may match.
+type Listed = Vec<(String, u64, String)>;
+
+fn list_local(root: &FsPath, pattern: &Pattern) -> Result<Listed> {
+    let prefix = pattern.prefix().join("/");
+    let mut found = Vec::new();
+    let mut waiting = vec![(prefix, 1)];
+    while let Some((below, level)) = waiting.pop() {
+        let directory = root.join(&below);
+        let entries = match std::fs::read_dir(&directory) {
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => continue,
+            other => other.with_context(|| format!("listing {}", directory.display()))?,
+        };
+        for entry in entries {
+            let entry = entry.with_context(|| format!("listing {}", directory.display()))?;
+            let name = entry.file_name().into_string().map_err(|name| {
+                Error::data(format!("the name of {} is not Unicode: rename it", directory.join(&name).display()))
+            })?;
+            let path = if below.is_empty() { name } else { format!("{below}/{name}") };
+            // Follows links, as whoever linked a file here expects.
+            let meta = match std::fs::metadata(entry.path()) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                other => other.with_context(|| entry.path().display().to_string())?,
+            };
+            if meta.is_dir() {
+                if pattern.depth().is_none_or(|depth| level < depth) {
+                    waiting.push((path, level + 1));
+                }
+            } else {
+                found.push((path, meta.len(), stamp(&meta)));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn stamp(meta: &std::fs::Metadata) -> String {
+    let since = meta.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    since.map_or_else(String::new, |since| format!("{}.{:09}", since.as_secs(), since.subsec_nanos()))
+}
+
+async fn list_remote(store: &dyn ObjectStore, root: &Path, pattern: &Pattern) -> Result<Listed> {
+    let start = below(root, &pattern.prefix().join("/"))?;
+    let objects: Vec<_> = store.list(Some(&start)).try_collect().await.with_context(|| format!("listing {start}"))?;
+    let listed = objects.into_iter().filter_map(|object| {
+        let parts: Vec<_> = object.location.prefix_match(root)?.map(|part| part.as_ref().to_string()).collect();
+        let stamp = object.e_tag.unwrap_or_else(|| object.last_modified.to_rfc3339());
+        Some((parts.join("/"), object.size, stamp))
+    });
+    Ok(listed.collect())
+}
+
+fn below(root: &Path, path: &str) -> Result<Path> {
+    let full = format!("{root}/{path}");
+    Path::parse(full.trim_matches('/')).map_err(|e| Error::data(format!("{full}: {e}")))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(format!("a reader ended: {e}")))?
+}

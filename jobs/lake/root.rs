@@ -1,0 +1,169 @@
+//! The root URL of a lake: its object store and the address of each table.
+
+use std::collections::HashMap;
+use std::path::Path as FsPath;
+use std::sync::Arc;
+
+use deltalake::DeltaTableBuilder;
+use deltalake::logstore::{LogStoreRef, StorageConfig, object_store_factories};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use url::Url;
+
+use super::durable::{DurableFileSystem, create_directory};
+use super::schema::TableSpec;
+use super::snapshot::Snapshot;
+use super::writer::Writer;
+use crate::error::{Context, Error, Result};
+
+/// Everything Scorehouse writes, below one root. Cheap to clone.
+#[derive(Clone)]
+pub struct Lake {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Ends in a slash.
+    root: Url,
+    options: HashMap<String, String>,
+    /// From the root of the storage, not of the lake.
+    store: Arc<dyn ObjectStore>,
+}
+
+impl Lake {
+    /// Opens the lake at a directory or URL. A local directory is created; `options` are the object store's.
+    ///
+    /// # Errors
+    /// `Temporary` if the directory cannot be created or written to.
+    pub fn open(root: &str, options: HashMap<String, String>) -> Result<Lake> {
+        let root = root_url(root)?;
+        let store: Arc<dyn ObjectStore> = match root.to_file_path() {
+            Ok(path) if root.scheme() == "file" => {
+                make_writable(&path)?;
+                Arc::new(DurableFileSystem::new())
+            }
+            _ => remote_store(&root, &options)?,
+        };
+        Ok(Lake { inner: Arc::new(Inner { root, options, store }) })
+    }
+
+    /// The root, as a URL that ends in a slash.
+    pub fn url(&self) -> &Url {
+        &self.inner.root
+    }
+
+    /// The newest version of a table; `None` where there is no table.
+    pub async fn snapshot(&self, table: &str) -> Result<Option<Snapshot>> {
+        Snapshot::load(self, table, None).await
+    }
+
+    /// A version of a table; `None` where there is no table.
+    ///
+    /// # Errors
+    /// If the table does not have that version, or no longer.
+    pub async fn snapshot_at(&self, table: &str, version: u64) -> Result<Option<Snapshot>> {
+        Snapshot::load(self, table, Some(version)).await
+    }
+
+    /// A writer on top of the newest version of the table, which is created empty if it is missing.
+    ///
+    /// # Errors
+    /// As [`Writer::open`].
+    pub async fn writer(&self, spec: &TableSpec) -> Result<Writer> {
+        Writer::open(self, spec).await
+    }
+
+    pub(super) fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.inner.store
+    }
+
+    /// The URL of something below the root; the name's segments are percent-encoded.
+    pub(super) fn url_of(&self, name: &str) -> Result<Url> {
+        let mut url = self.inner.root.clone();
+        let segments: Vec<&str> = name.split('/').filter(|s| !s.is_empty()).collect();
+        if segments.is_empty() || segments.iter().any(|s| *s == "." || *s == "..") {
+            return Err(Error::internal(format!("{name:?} is not a name inside the lake")));
+        }
+        url.path_segments_mut()
+            .map_err(|()| Error::internal(format!("the lake {} cannot have tables", self.inner.root)))?
+            .pop_if_empty()
+            .extend(segments);
+        Ok(url)
+    }
+
+    /// Where something below the root lies in the object store.
+    pub(super) fn path_of(&self, name: &str) -> Result<Path> {
+        let url = self.url_of(name)?;
+        Path::from_url_path(url.path()).map_err(|e| Error::internal(format!("{url}: {e}")))
+    }
+
+    pub(super) fn log_store(&self, table: &str) -> Result<LogStoreRef> {
+        let url = self.url_of(table)?;
+        let log = DeltaTableBuilder::from_url(url.clone())?
+            .with_storage_options(self.inner.options.clone())
+            .with_storage_backend(Arc::clone(&self.inner.store), url)
+            .build_storage()?;
+        Ok(log)
+    }
+
+    /// Removes objects, as far as it can: what stays is invisible, and `maintain` finds it.
+    pub(super) async fn forget(&self, paths: &[Path]) {
+        for path in paths {
+            if let Err(error) = self.inner.store.delete(path).await {
+                tracing::debug!(%path, %error, "an uncommitted file stays behind");
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Lake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Not the options: they hold secrets.
+        f.debug_struct("Lake").field("root", &self.inner.root.as_str()).finish()
+    }
+}
+
+/// A URL that ends in a slash, of a URL or a path.
+pub(super) fn root_url(root: &str) -> Result<Url> {
+    let url = match Url::parse(root) {
+        Ok(url) if url.scheme().len() > 1 => url,
+        _ => {
+            let path = std::path::absolute(root).with_context(|| format!("the path {root:?}"))?;
+            Url::from_directory_path(&path)
+                .map_err(|()| Error::definition(format!("{} cannot be written as a URL", path.display())))?
+        }
+    };
+    let mut url = url;
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(url)
+}
+
+fn make_writable(path: &FsPath) -> Result<()> {
+    let probe = path.join(format!(".probe-{}", uuid::Uuid::new_v4()));
+    let tried =
+        create_directory(path).and_then(|()| std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe)));
+    tried.map_err(|e| {
+        Error::temporary(format!(
+            "the lake {} cannot be written to ({e}): give this user write access and space there, \
+             or name another directory with --lake",
+            path.display()
+        ))
+    })
+}
+
+pub(super) fn remote_store(root: &Url, options: &HashMap<String, String>) -> Result<Arc<dyn ObjectStore>> {
+    let scheme = Url::parse(&format!("{}://", root.scheme()))
+        .map_err(|_| Error::definition(format!("{root} is not a location of a lake")))?;
+    let Some(factory) = object_store_factories().get(&scheme).map(|entry| Arc::clone(entry.value())) else {
+        return Err(Error::definition(format!(
+            "no storage for {}:// in this build; a directory or a file:// URL was expected",
+            root.scheme()
+        )));
+    };
+    let config = StorageConfig::parse_options(options.clone())?;
+    let (store, _) = factory.parse_url_opts(root, &config)?;
+    Ok(store)
+}

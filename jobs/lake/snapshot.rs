@@ -1,0 +1,189 @@
+//! One version of one table, pinned.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use deltalake::kernel::{Action, Remove};
+use deltalake::logstore::{LogStoreRef, get_actions};
+use deltalake::table::state::DeltaTableState;
+use object_store::path::Path;
+use serde_json::{Map, Value};
+
+use super::provider::DeltaFiles;
+use super::root::Lake;
+use super::schema::arrow_schema;
+use crate::error::{Context, Error, Result};
+
+/// How the partition of rows without a partition value is called.
+pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// A version of a table. What it reads does not change.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    table: String,
+    log: LogStoreRef,
+    state: DeltaTableState,
+    schema: SchemaRef,
+    partition_by: Option<String>,
+    files: Arc<Vec<DataFile>>,
+    lake: Lake,
+}
+
+/// A data file of a snapshot.
+#[derive(Debug, Clone)]
+pub(super) struct DataFile {
+    /// Relative to the table.
+    pub path: String,
+    pub bytes: u64,
+    /// `None` where a foreign writer left no statistics.
+    pub rows: Option<u64>,
+    pub partition: Option<String>,
+    pub remove: Remove,
+}
+
+impl Snapshot {
+    pub(super) async fn load(lake: &Lake, table: &str, version: Option<u64>) -> Result<Option<Snapshot>> {
+        let reading = || format!("table {table}");
+        let log = lake.log_store(table)?;
+        if !log.is_delta_table_location().await.with_context(reading)? {
+            return Ok(None);
+        }
+        let state = DeltaTableState::try_new(log.as_ref(), version).await.with_context(reading)?;
+        if state.protocol().min_reader_version() > 1 {
+            return Err(Error::data(format!(
+                "table {table} needs a Delta reader of version {}: another writer changed its protocol; \
+                 version 1 was expected",
+                state.protocol().min_reader_version()
+            )));
+        }
+        let schema = arrow_schema(&state.schema())?;
+        let partition_by = match state.metadata().partition_columns() {
+            [] => None,
+            [column] => Some(column.clone()),
+            more => return Err(Error::data(format!("table {table} is partitioned by {more:?}; one was expected"))),
+        };
+        let files = data_files(&state, partition_by.as_deref());
+        let files = Arc::new(files);
+        Ok(Some(Snapshot { table: table.to_string(), log, state, schema, partition_by, files, lake: lake.clone() }))
+    }
+
+    /// The name below the lake's root.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    pub fn version(&self) -> u64 {
+        self.state.version()
+    }
+
+    /// All columns, the partition column among them; comments in the fields' metadata.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    pub fn partition_by(&self) -> Option<&str> {
+        self.partition_by.as_deref()
+    }
+
+    /// The files of each partition, below the table; everything under `""` where the table has no partitions.
+    /// Files never change: the same set of files is the same rows.
+    pub fn partitions(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut partitions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for file in self.files.iter() {
+            partitions.entry(self.partition_of(file)).or_default().insert(file.path.clone());
+        }
+        partitions
+    }
+
+    /// Rows of the table; files without statistics count nothing.
+    pub fn rows(&self) -> u64 {
+        self.files.iter().filter_map(|f| f.rows).sum()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|f| f.bytes).sum()
+    }
+
+    pub fn files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The fingerprint of the last commit of a unit of work, if it was ever committed.
+    pub async fn committed(&self, unit: &str) -> Result<Option<i64>> {
+        let version = self.state.transaction_version(self.log.as_ref(), unit).await;
+        version.with_context(|| format!("the units of work of table {}", self.table))
+    }
+
+    /// What the commit of this version said about itself; empty when the log entry is gone.
+    pub async fn commit_info(&self) -> Result<Map<String, Value>> {
+        let version = self.state.version();
+        let Some(bytes) = self.log.read_commit_entry(version).await? else {
+            return Ok(Map::new());
+        };
+        let info = get_actions(version, &bytes)?.into_iter().find_map(|action| match action {
+            Action::CommitInfo(info) => Some(info.info.into_iter().collect()),
+            _ => None,
+        });
+        Ok(info.unwrap_or_default())
+    }
+
+    /// The table, for DataFusion.
+    pub fn provider(&self) -> Result<Arc<dyn TableProvider>> {
+        self.provide(Arc::clone(&self.files))
+    }
+
+    /// Some partitions of the table, for DataFusion; those that do not exist have no rows.
+    pub fn provider_of(&self, partitions: &BTreeSet<String>) -> Result<Arc<dyn TableProvider>> {
+        let chosen = self.files.iter().filter(|f| partitions.contains(&self.partition_of(f))).cloned();
+        self.provide(Arc::new(chosen.collect()))
+    }
+
+    fn provide(&self, files: Arc<Vec<DataFile>>) -> Result<Arc<dyn TableProvider>> {
+        let provider = DeltaFiles::try_new(&self.lake, &self.table, self.schema(), self.partition_by.clone(), &files)?;
+        Ok(Arc::new(provider))
+    }
+
+    pub(super) fn data_files(&self) -> &[DataFile] {
+        &self.files
+    }
+
+    pub(super) fn partition_of(&self, file: &DataFile) -> String {
+        match (&self.partition_by, &file.partition) {
+            (None, _) => String::new(),
+            (Some(_), Some(value)) => value.clone(),
+            (Some(_), None) => NULL_PARTITION.to_string(),
+        }
+    }
+
+    /// Where the file lies in the object store.
+    pub(super) fn path_of(lake: &Lake, table: &str, file: &str) -> Result<Path> {
+        let below = format!("{}/{file}", lake.path_of(table)?);
+        Path::parse(&below).map_err(|e| Error::internal(format!("{below}: {e}")))
+    }
+
+    pub(super) fn state(&self) -> &DeltaTableState {
+        &self.state
+    }
+
+    pub(super) fn log(&self) -> &LogStoreRef {
+        &self.log
+    }
+}
+
+fn data_files(state: &DeltaTableState, partition_by: Option<&str>) -> Vec<DataFile> {
+    let mut files: Vec<DataFile> = state
+        .log_data()
+        .iter()
+        .map(|view| DataFile {
+            path: view.path().to_string(),
+            bytes: u64::try_from(view.size()).unwrap_or_default(),
+            rows: view.num_records().and_then(|rows| u64::try_from(rows).ok()),
+            partition: partition_by.and_then(|column| view.partition_values_map().remove(column).flatten()),
+            remove: view.remove_action(true),
+        })
+        .collect();
+    files.sort_by(|a, b| (&a.partition, &a.path).cmp(&(&b.partition, &b.path)));
+    files
+}
