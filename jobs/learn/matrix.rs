@@ -1,0 +1,496 @@
+//! Feature columns as numbers, without a copy: Arrow batches stay as they are, and rows are read into small
+//! row-major blocks of `f64` where LightGBM wants them.
+//!
+//! | Arrow type | class | number |
+//! |---|---|---|
+//! | integers, floats, decimals | numeric | its value, rounded to the nearest `f64` |
+//! | boolean | numeric | 0 or 1 |
+//! | date, timestamp | time | days since 1970-01-01T00:00Z, fractions included |
+//! | duration | numeric | days |
+//! | strings, dictionaries of strings | categorical | the code of its [`Vocabulary`](super::encode::Vocabulary) |
+//! | null type | numeric | missing |
+//!
+//! Null and unknown categories are NaN, which LightGBM takes for missing.
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::*;
+use serde::{Deserialize, Serialize};
+
+use super::encode::Vocabulary;
+use crate::error::{Context, Error, Result};
+
+/// What kind of number a column gives. A model trained on one kind does not score another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    Numeric,
+    Time,
+    Categorical,
+}
+
+impl Class {
+    /// The class of an Arrow type; `None` for types that are no feature (lists, structs, binary).
+    pub fn of(arrow: &DataType) -> Option<Class> {
+        use DataType::*;
+        match arrow {
+            Null | Boolean | Duration(_) => Some(Class::Numeric),
+            other if other.is_numeric() => Some(Class::Numeric),
+            Date32 | Date64 | Timestamp(_, _) => Some(Class::Time),
+            Utf8 | LargeUtf8 | Utf8View => Some(Class::Categorical),
+            Dictionary(_, values) => Class::of(values),
+            _ => None,
+        }
+    }
+}
+
+/// One feature as a model knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Feature {
+    pub name: String,
+    pub class: Class,
+    /// The Arrow type in training, for the reader; any type of the same class scores.
+    pub arrow_type: String,
+    /// For categorical features only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<Vocabulary>,
+}
+
+/// Named columns over any number of batches. Memory: the batches', plus a copy of columns of rare types.
+#[derive(Debug, Clone)]
+pub struct Matrix {
+    columns: Vec<Column>,
+    /// First row of each chunk, and the number of rows.
+    starts: Vec<usize>,
+}
+
+#[derive(Debug, Clone)]
+struct Column {
+    name: String,
+    class: Class,
+    arrow_type: DataType,
+    chunks: Vec<ArrayRef>,
+}
+
+impl Matrix {
+    /// The columns `names`, in this order, of batches of one schema.
+    ///
+    /// `Definition` error for a missing column, a type that is no feature, or a name given twice.
+    pub fn from_batches<S: AsRef<str>>(schema: &Schema, batches: &[RecordBatch], names: &[S]) -> Result<Matrix> {
+        let mut starts = vec![0];
+        for batch in batches {
+            starts.push(starts[starts.len() - 1] + batch.num_rows());
+        }
+        let mut columns: Vec<Column> = Vec::with_capacity(names.len());
+        for name in names.iter().map(AsRef::as_ref) {
+            if columns.iter().any(|column| column.name == name) {
+                return Err(Error::definition(format!("feature `{name}` is listed twice")));
+            }
+            columns.push(column(schema, batches, name)?);
+        }
+        Ok(Matrix { columns, starts })
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.starts[self.starts.len() - 1]
+    }
+
+    /// Number of columns.
+    pub fn width(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// The features as they are, vocabularies fitted on `rows` only, `max_categories` at most.
+    pub fn fit_features(&self, rows: &[usize], max_categories: usize) -> Vec<Feature> {
+        let fit = |column: &Column| {
+            let values = self.runs(rows).flat_map(|(chunk, rows)| {
+                let texts = Texts::of(column.chunks[chunk].as_ref());
+                rows.iter().filter_map(move |row| texts.get(row - self.starts[chunk]))
+            });
+            Vocabulary::fit(values, max_categories)
+        };
+        let feature = |column: &Column| Feature {
+            name: column.name.clone(),
+            class: column.class,
+            arrow_type: column.arrow_type.to_string(),
+            vocabulary: (column.class == Class::Categorical).then(|| fit(column)),
+        };
+        self.columns.iter().map(feature).collect()
+    }
+
+    /// Rows of this matrix read as `features` say.
+    ///
+    /// `Definition` error where the columns are not those features, in that order, with those classes.
+    pub fn view<'a>(&'a self, features: &'a [Feature], rows: &'a [usize]) -> Result<View<'a>> {
+        if self.width() != features.len() {
+            return Err(Error::definition(format!("expected {} features, found {}", features.len(), self.width())));
+        }
+        for (column, feature) in self.columns.iter().zip(features) {
+            let all_null = column.arrow_type == DataType::Null;
+            if column.name != feature.name || (column.class != feature.class && !all_null) {
+                return Err(Error::definition(format!(
+                    "expected feature `{}` of type {} ({:?}), found `{}` of type {} ({:?}); the model must be trained \
+                     again after a feature changes its type",
+                    feature.name, feature.arrow_type, feature.class, column.name, column.arrow_type, column.class
+                )));
+            }
+        }
+        if let Some(row) = rows.iter().find(|row| **row >= self.rows()) {
+            return Err(Error::internal(format!("row {row} of a matrix of {} rows", self.rows())));
+        }
+        Ok(View { matrix: self, features, rows })
+    }
+
+    /// `rows` cut into runs that lie in one chunk each.
+    fn runs<'a>(&'a self, rows: &'a [usize]) -> impl Iterator<Item = (usize, &'a [usize])> {
+        let mut rest = rows;
+        std::iter::from_fn(move || {
+            let first = *rest.first()?;
+            let chunk = self.starts.partition_point(|start| *start <= first) - 1;
+            let inside = self.starts[chunk]..self.starts[chunk + 1];
+            let length = rest.iter().position(|row| !inside.contains(row)).unwrap_or(rest.len());
+            let (run, after) = rest.split_at(length);
+            rest = after;
+            Some((chunk, run))
+        })
+    }
+}
+
+fn column(schema: &Schema, batches: &[RecordBatch], name: &str) -> Result<Column> {
+    let index = schema.index_of(name).map_err(|_| {
+        let near = schema.fields().iter().map(|f| (strsim::jaro_winkler(name, f.name()), f.name()));
+        let near = near.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(similarity, _)| *similarity > 0.8);
+        let hint = near.map_or(String::new(), |(_, near)| format!("; the nearest is `{near}`"));
+        Error::definition(format!("feature `{name}` is missing from {} columns{hint}", schema.fields().len()))
+    })?;
+    let arrow_type = schema.field(index).data_type().clone();
+    let class = Class::of(&arrow_type).ok_or_else(|| {
+        Error::definition(format!(
+            "`{name}` of type {arrow_type} cannot be a feature; expected a number, boolean, date, timestamp or string"
+        ))
+    })?;
+    let chunks = batches
+        .iter()
+        .map(|batch| match readable(&arrow_type) {
+            None => Ok(batch.column(index).clone()),
+            Some(target) => cast(batch.column(index), &target).with_context(|| format!("feature `{name}`")),
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Column { name: name.to_string(), class, arrow_type, chunks })
+}
+
+/// The type to cast a column of a rare type to; `None` where it is read as it is.
+fn readable(arrow: &DataType) -> Option<DataType> {
+    use DataType::*;
+    match arrow {
+        Float16 | Decimal32(_, _) | Decimal64(_, _) | Decimal256(_, _) => Some(Float64),
+        Dictionary(_, values) => Some(readable(values).unwrap_or_else(|| values.as_ref().clone())),
+        _ => None,
+    }
+}
+
+/// Some rows of a matrix as the numbers a model sees.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    matrix: &'a Matrix,
+    features: &'a [Feature],
+    rows: &'a [usize],
+}
+
+impl<'a> View<'a> {
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub fn features(&self) -> &'a [Feature] {
+        self.features
+    }
+
+    /// The rows in blocks of at most `cells` numbers (one row at least): the position of the block's first row, and
+    /// its numbers, row-major. One buffer serves all blocks.
+    pub fn for_each_block(&self, cells: usize, mut f: impl FnMut(usize, &[f64]) -> Result<()>) -> Result<()> {
+        let width = self.features.len().max(1);
+        let per_block = (cells / width).max(1);
+        let mut block = Vec::new();
+        for (number, rows) in self.rows.chunks(per_block).enumerate() {
+            block.clear();
+            block.resize(rows.len() * self.features.len(), f64::NAN);
+            self.fill(rows, &mut block);
+            f(number * per_block, &block)?;
+        }
+        Ok(())
+    }
+
+    /// Part of this view: the rows at `positions` of it.
+    pub fn rows_at(&self, positions: impl Iterator<Item = usize>) -> Vec<usize> {
+        positions.filter_map(|position| self.rows.get(position).copied()).collect()
+    }
+
+    /// The same matrix and features, other rows.
+    pub fn with_rows<'b>(&self, rows: &'b [usize]) -> View<'b>
+    where
+        'a: 'b,
+    {
+        View { matrix: self.matrix, features: self.features, rows }
+    }
+
+    fn fill(&self, rows: &[usize], block: &mut [f64]) {
+        let width = self.features.len();
+        let mut done = 0;
+        for (chunk, run) in self.matrix.runs(rows) {
+            let out = &mut block[done * width..(done + run.len()) * width];
+            for (index, (column, feature)) in self.matrix.columns.iter().zip(self.features).enumerate() {
+                let target = Target { rows: run, start: self.matrix.starts[chunk], out: &mut *out, index, width };
+                target.read(column.chunks[chunk].as_ref(), feature.vocabulary.as_ref());
+            }
+            done += run.len();
+        }
+    }
+}
+
+/// One column of a block, to be filled from one chunk.
+struct Target<'a> {
+    rows: &'a [usize],
+    start: usize,
+    out: &'a mut [f64],
+    index: usize,
+    width: usize,
+}
+
+/// Microseconds and the like in one day.
+fn per_day(unit: &TimeUnit) -> f64 {
+    match unit {
+        TimeUnit::Second => 86_400.0,
+        TimeUnit::Millisecond => 86_400e3,
+        TimeUnit::Microsecond => 86_400e6,
+        TimeUnit::Nanosecond => 86_400e9,
+    }
+}
+
+impl Target<'_> {
+    fn read(self, array: &dyn Array, vocabulary: Option<&Vocabulary>) {
+        use DataType::*;
+        if let Some(vocabulary) = vocabulary {
+            let texts = Texts::of(array);
+            return self.set(|row| texts.get(row).and_then(|text| vocabulary.code(text)).map_or(f64::NAN, f64::from));
+        }
+        match array.data_type() {
+            Int8 => self.primitive::<Int8Type>(array, f64::from),
+            Int16 => self.primitive::<Int16Type>(array, f64::from),
+            Int32 => self.primitive::<Int32Type>(array, f64::from),
+            Int64 => self.primitive::<Int64Type>(array, |v| v as f64),
+            UInt8 => self.primitive::<UInt8Type>(array, f64::from),
+            UInt16 => self.primitive::<UInt16Type>(array, f64::from),
+            UInt32 => self.primitive::<UInt32Type>(array, f64::from),
+            UInt64 => self.primitive::<UInt64Type>(array, |v| v as f64),
+            Float32 => self.primitive::<Float32Type>(array, f64::from),
+            Float64 => self.primitive::<Float64Type>(array, |v| v),
+            Decimal128(_, scale) => {
+                let unit = 10f64.powi(i32::from(*scale));
+                self.primitive::<Decimal128Type>(array, |v| v as f64 / unit);
+            }
+            Date32 => self.primitive::<Date32Type>(array, f64::from),
+            Date64 => self.primitive::<Date64Type>(array, |v| v as f64 / 86_400e3),
+            Timestamp(unit, _) => {
+                let day = per_day(unit);
+                match unit {
+                    TimeUnit::Second => self.primitive::<TimestampSecondType>(array, |v| v as f64 / day),
+                    TimeUnit::Millisecond => self.primitive::<TimestampMillisecondType>(array, |v| v as f64 / day),
+                    TimeUnit::Microsecond => self.primitive::<TimestampMicrosecondType>(array, |v| v as f64 / day),
+                    TimeUnit::Nanosecond => self.primitive::<TimestampNanosecondType>(array, |v| v as f64 / day),
+                }
+            }
+            Duration(unit) => {
+                let day = per_day(unit);
+                match unit {
+                    TimeUnit::Second => self.primitive::<DurationSecondType>(array, |v| v as f64 / day),
+                    TimeUnit::Millisecond => self.primitive::<DurationMillisecondType>(array, |v| v as f64 / day),
+                    TimeUnit::Microsecond => self.primitive::<DurationMicrosecondType>(array, |v| v as f64 / day),
+                    TimeUnit::Nanosecond => self.primitive::<DurationNanosecondType>(array, |v| v as f64 / day),
+                }
+            }
+            Boolean => {
+                let values = array.as_boolean();
+                self.set(|row| if values.is_null(row) { f64::NAN } else { f64::from(u8::from(values.value(row))) });
+            }
+            // The null type; the block is NaN already. No other type gets here: see `column`.
+            _ => {}
+        }
+    }
+
+    fn primitive<T: ArrowPrimitiveType>(self, array: &dyn Array, number: impl Fn(T::Native) -> f64) {
+        let Some(values) = array.as_primitive_opt::<T>() else { return };
+        match values.nulls() {
+            Some(nulls) => self.set(|row| if nulls.is_null(row) { f64::NAN } else { number(values.value(row)) }),
+            None => self.set(|row| number(values.value(row))),
+        }
+    }
+
+    fn set(self, number: impl Fn(usize) -> f64) {
+        for (row, out) in self.rows.iter().zip(self.out.chunks_exact_mut(self.width)) {
+            out[self.index] = number(row - self.start);
+        }
+    }
+}
+
+/// The three layouts of strings as one.
+enum Texts<'a> {
+    Utf8(&'a arrow::array::StringArray),
+    Large(&'a arrow::array::LargeStringArray),
+    View(&'a arrow::array::StringViewArray),
+    /// The null type.
+    None,
+}
+
+impl<'a> Texts<'a> {
+    fn of(array: &'a dyn Array) -> Texts<'a> {
+        match array.data_type() {
+            DataType::Utf8 => Texts::Utf8(array.as_string::<i32>()),
+            DataType::LargeUtf8 => Texts::Large(array.as_string::<i64>()),
+            DataType::Utf8View => Texts::View(array.as_string_view()),
+            _ => Texts::None,
+        }
+    }
+
+    fn get(&self, row: usize) -> Option<&'a str> {
+        match self {
+            Texts::Utf8(a) => a.is_valid(row).then(|| a.value(row)),
+            Texts::Large(a) => a.is_valid(row).then(|| a.value(row)),
+            Texts::View(a) => a.is_valid(row).then(|| a.value(row)),
+            Texts::None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::*;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    fn matrix(columns: Vec<(&str, ArrayRef)>) -> Result<Matrix> {
+        let names: Vec<String> = columns.iter().map(|(name, _)| name.to_string()).collect();
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        Matrix::from_batches(&batch.schema(), &[batch], &names)
+    }
+
+    fn read(matrix: &Matrix, features: &[Feature], rows: &[usize], cells: usize) -> Vec<f64> {
+        let mut out = Vec::new();
+        let view = matrix.view(features, rows).unwrap();
+        view.for_each_block(cells, |first, block| {
+            assert_eq!(first * features.len(), out.len());
+            out.extend_from_slice(block);
+            Ok(())
+        })
+        .unwrap();
+        out
+    }
+
+    #[test]
+    fn every_type_gives_its_number_and_null_is_nan() {
+        let day = 86_400_000_000;
+        let dictionary: DictionaryArray<Int32Type> = vec![Some("b"), None].into_iter().collect();
+        let decimal = Decimal128Array::from(vec![Some(12_345), None]).with_precision_and_scale(18, 2).unwrap();
+        let small = Decimal64Array::from(vec![Some(-150), None]).with_precision_and_scale(9, 2).unwrap();
+        let columns: Vec<(&str, ArrayRef, f64)> = vec![
+            ("i64", Arc::new(Int64Array::from(vec![Some(-7), None])), -7.0),
+            ("u8", Arc::new(UInt8Array::from(vec![Some(200), None])), 200.0),
+            ("f32", Arc::new(Float32Array::from(vec![Some(0.5), None])), 0.5),
+            ("f64", Arc::new(Float64Array::from(vec![Some(1e300), None])), 1e300),
+            ("decimal", Arc::new(decimal), 123.45),
+            ("decimal64", Arc::new(small), -1.5),
+            ("bool", Arc::new(BooleanArray::from(vec![Some(true), None])), 1.0),
+            ("date", Arc::new(Date32Array::from(vec![Some(19_723), None])), 19_723.0),
+            ("at", Arc::new(TimestampMicrosecondArray::from(vec![Some(3 * day / 2), None])), 1.5),
+            ("at_s", Arc::new(TimestampSecondArray::from(vec![Some(43_200), None]).with_timezone("UTC")), 0.5),
+            ("lasts", Arc::new(DurationMillisecondArray::from(vec![Some(-86_400_000), None])), -1.0),
+            ("text", Arc::new(StringArray::from(vec![Some("a"), None])), 0.0),
+            ("view", Arc::new(StringViewArray::from(vec![Some("a"), None])), 0.0),
+            ("large", Arc::new(LargeStringArray::from(vec![Some("a"), None])), 0.0),
+            ("dictionary", Arc::new(dictionary), 0.0),
+        ];
+        let expected: Vec<f64> = columns.iter().map(|c| c.2).collect();
+        let matrix = matrix(columns.into_iter().map(|(name, array, _)| (name, array)).collect()).unwrap();
+        let features = matrix.fit_features(&[0, 1], 10);
+        assert_eq!(read(&matrix, &features, &[0], 1), expected);
+        assert!(read(&matrix, &features, &[1], 1).iter().all(|v| v.is_nan()));
+    }
+
+    #[test]
+    fn vocabularies_know_training_rows_only() {
+        let matrix = matrix(vec![("c", Arc::new(StringArray::from(vec!["x", "y", "y", "z"])))]).unwrap();
+        let features = matrix.fit_features(&[0, 1, 2], 10);
+        assert_eq!(features[0].vocabulary.as_ref().unwrap().values(), ["y", "x"]);
+        let codes = read(&matrix, &features, &[0, 1, 3], 8);
+        assert_eq!(codes[..2], [1.0, 0.0]);
+        assert!(codes[2].is_nan(), "`z` was not in training");
+    }
+
+    #[test]
+    fn bad_columns_are_named() {
+        let numbers: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+        let batch = RecordBatch::try_from_iter([("payments.sum_7d", numbers.clone())]).unwrap();
+        let of = |batch: &RecordBatch, names: &[&str]| {
+            let error = Matrix::from_batches(&batch.schema(), std::slice::from_ref(batch), names).unwrap_err();
+            assert_eq!(error.kind(), crate::error::Kind::Definition);
+            error.to_string()
+        };
+        let text = of(&batch, &["payments.sum_8d"]);
+        assert!(text.contains("`payments.sum_8d` is missing from 1 columns; the nearest is `payments.sum_7d`"), "{text}");
+        assert!(of(&batch, &["payments.sum_7d", "payments.sum_7d"]).contains("listed twice"));
+        let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1)])]));
+        let lists = RecordBatch::try_from_iter([("l", lists)]).unwrap();
+        assert!(of(&lists, &["l"]).contains("cannot be a feature"));
+    }
+
+    #[test]
+    fn a_feature_that_changed_its_class_is_refused_and_its_width_is_not() {
+        let trained = matrix(vec![("a", Arc::new(Int32Array::from(vec![1])))]).unwrap();
+        let features = trained.fit_features(&[0], 10);
+        let wider = matrix(vec![("a", Arc::new(Float64Array::from(vec![1.5])))]).unwrap();
+        assert_eq!(read(&wider, &features, &[0], 1), [1.5]);
+        let text = matrix(vec![("a", Arc::new(StringArray::from(vec!["1"])))]).unwrap();
+        let error = text.view(&features, &[0]).err().unwrap().to_string();
+        assert!(error.contains("expected feature `a` of type Int32 (Numeric), found `a` of type Utf8"), "{error}");
+        let nulls = matrix(vec![("a", Arc::new(NullArray::new(1)))]).unwrap();
+        assert!(read(&nulls, &features, &[0], 1)[0].is_nan());
+        let texts = text.fit_features(&[0], 10);
+        let nulls = matrix(vec![("a", Arc::new(NullArray::new(1)))]).unwrap();
+        assert!(read(&nulls, &texts, &[0], 1)[0].is_nan());
+    }
+
+    proptest! {
+        #[test]
+        fn any_rows_in_any_batches_and_blocks_are_the_rows(
+            values in proptest::collection::vec(proptest::option::of(-1000i32..1000), 1..60),
+            cuts in proptest::collection::vec(0usize..60, 0..5),
+            picks in proptest::collection::vec(0usize..60, 0..80),
+            cells in 1usize..40,
+        ) {
+            let whole: ArrayRef = Arc::new(Int32Array::from(values.clone()));
+            let doubled: ArrayRef = Arc::new(Float64Array::from_iter(values.iter().map(|v| v.map(|v| f64::from(v) * 2.0))));
+            let batch = RecordBatch::try_from_iter([("a", whole), ("b", doubled)]).unwrap();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c % values.len()).collect();
+            cuts.extend([0, values.len()]);
+            cuts.sort_unstable();
+            let batches: Vec<RecordBatch> = cuts.windows(2).map(|w| batch.slice(w[0], w[1] - w[0])).collect();
+            let matrix = Matrix::from_batches(&batch.schema(), &batches, &["b", "a"]).unwrap();
+            let rows: Vec<usize> = picks.into_iter().map(|p| p % values.len()).collect();
+            let features = matrix.fit_features(&rows, 10);
+            let got = read(&matrix, &features, &rows, cells);
+            let expected: Vec<f64> = rows.iter().flat_map(|r| {
+                let v = values[*r].map_or(f64::NAN, f64::from);
+                [v * 2.0, v]
+            }).collect();
+            prop_assert_eq!(got.len(), expected.len());
+            prop_assert!(got.iter().zip(&expected).all(|(g, e)| g == e || (g.is_nan() && e.is_nan())));
+        }
+    }
+}

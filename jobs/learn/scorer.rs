@@ -1,0 +1,218 @@
+//! Feature batches to probabilities, with nothing but an artifact.
+
+use arrow::array::RecordBatch;
+
+use super::artifact::Artifact;
+use super::lightgbm::Session;
+use super::matrix::{Feature, Matrix};
+use super::predict::{Model, Output};
+use super::prior::Prior;
+use crate::error::{Context, Error, Result};
+
+/// A model that is ready to score. May be shared by threads; they take turns.
+pub struct Scorer {
+    model: Model,
+    features: Vec<Feature>,
+    names: Vec<String>,
+    prior: Prior,
+}
+
+impl Scorer {
+    /// Loads the artifact's model; `threads` 0 takes as many as OpenMP offers.
+    pub fn new(artifact: &Artifact, threads: usize) -> Result<Scorer> {
+        let threads = i32::try_from(threads).map_err(|_| Error::definition(format!("{threads} threads")))?;
+        let session = Session::open()?;
+        let model = Model::load(&session, &artifact.model, threads)?;
+        if model.width() != artifact.features.len() || model.trees() != artifact.best_iteration {
+            return Err(Error::data(format!(
+                "the model artifact is inconsistent: `model.txt` has {} features and {} trees, `schema.json` says {} \
+                 and {}; restore it or train again",
+                model.width(),
+                model.trees(),
+                artifact.features.len(),
+                artifact.best_iteration
+            )));
+        }
+        let names = artifact.features.iter().map(|feature| feature.name.clone()).collect();
+        Ok(Scorer { model, features: artifact.features.clone(), names, prior: artifact.prior })
+    }
+
+    /// The columns that a batch must have, in any order and among any others.
+    pub fn feature_names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The probability of every row. Memory beside the batch: one block of 8 MiB, and the result.
+    ///
+    /// `Definition` error, naming the column, where one is missing or of another class than in training.
+    pub fn score(&self, batch: &RecordBatch) -> Result<Vec<f64>> {
+        let said = self.predict(batch, Output::Probability)?;
+        Ok(said.into_iter().map(|q| self.prior.correct(q)).collect())
+    }
+
+    /// The margin of every row: what `lightgbm.Booster.predict(raw_score=True)` gives, class weights included.
+    pub fn raw(&self, batch: &RecordBatch) -> Result<Vec<f64>> {
+        self.predict(batch, Output::Raw)
+    }
+
+    /// The rows as the model sees them, row-major, NaN where missing: for checks with other readers of the model.
+    pub fn inputs(&self, batch: &RecordBatch) -> Result<Vec<f64>> {
+        self.with_view(batch, |view| {
+            let mut all = Vec::with_capacity(view.len() * self.features.len());
+            view.for_each_block(usize::MAX, |_, block| {
+                all.extend_from_slice(block);
+                Ok(())
+            })?;
+            Ok(all)
+        })
+    }
+
+    fn predict(&self, batch: &RecordBatch, output: Output) -> Result<Vec<f64>> {
+        self.with_view(batch, |view| self.model.predict(&Session::open()?, view, output))
+    }
+
+    fn with_view<T>(&self, batch: &RecordBatch, f: impl FnOnce(&super::matrix::View) -> Result<T>) -> Result<T> {
+        let schema = batch.schema();
+        let matrix = Matrix::from_batches(&schema, std::slice::from_ref(batch), &self.names).context("scoring")?;
+        let rows: Vec<usize> = (0..matrix.rows()).collect();
+        f(&matrix.view(&self.features, &rows).context("scoring")?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::super::fixture::{self, Fixture, NAMES};
+    use super::super::prior::ClassWeight;
+    use super::super::split::{DAY, TestStart, Validation};
+    use super::super::train::{FitRequest, Fitted, fit};
+    use super::*;
+    use crate::error::Kind;
+    use arrow::array::{ArrayRef, StringViewArray};
+
+    fn fitted(fixture: &Fixture, class_weight: ClassWeight) -> Fitted {
+        let matrix = Matrix::from_batches(&fixture.batch.schema(), &[fixture.batch.clone()], &NAMES).unwrap();
+        let request = FitRequest {
+            matrix: &matrix,
+            labels: &fixture.labels,
+            entities: &fixture.entities,
+            as_of: &fixture.as_of,
+            validation: Validation::Time { test: TestStart::Last(80 * DAY), valid: 80 * DAY },
+            embargo: 5 * DAY,
+            params: &BTreeMap::new(),
+            class_weight,
+            rounds: 50,
+            early_stopping: Some(10),
+            seed: 1,
+            threads: 1,
+            segments: &[],
+            threshold: 0.5,
+            max_categories: 1000,
+        };
+        fit(&request).unwrap()
+    }
+
+    fn scorer(fitted: &Fitted) -> Scorer {
+        let files = Artifact::new(fitted, "model: test\n").to_files().unwrap();
+        Scorer::new(&Artifact::from_files(&files).unwrap(), 2).unwrap()
+    }
+
+    #[test]
+    fn files_score_exactly_as_training_did() {
+        let fixture = fixture::rows(3000, 11);
+        for class_weight in [ClassWeight::None, ClassWeight::Balanced] {
+            let fitted = fitted(&fixture, class_weight);
+            let scores = scorer(&fitted).score(&fixture.batch).unwrap();
+            assert_eq!(scores.len(), 3000);
+            for p in &fitted.predictions {
+                assert_eq!(scores[p.row].to_bits(), p.probability.to_bits());
+            }
+        }
+    }
+
+    #[test]
+    fn columns_are_found_by_name_and_strings_in_any_layout() {
+        let fixture = fixture::rows(2000, 12);
+        let scorer = scorer(&fitted(&fixture, ClassWeight::None));
+        let expected = scorer.score(&fixture.batch).unwrap();
+        let shuffled = fixture.batch.project(&[3, 1, 2, 0]).unwrap();
+        assert_eq!(scorer.score(&shuffled).unwrap(), expected);
+        let views: StringViewArray = {
+            let strings: &arrow::array::StringArray = fixture.batch.column(2).as_any().downcast_ref().unwrap();
+            strings.iter().collect()
+        };
+        let columns = fixture.batch.columns();
+        let relaid = RecordBatch::try_from_iter([
+            (NAMES[2], Arc::new(views) as ArrayRef),
+            (NAMES[0], columns[0].clone()),
+            (NAMES[1], columns[1].clone()),
+            (NAMES[3], columns[3].clone()),
+        ])
+        .unwrap();
+        assert_eq!(scorer.score(&relaid).unwrap(), expected);
+        assert_eq!(scorer.score(&fixture.batch.slice(0, 0)).unwrap(), Vec::<f64>::new());
+        assert_eq!(scorer.score(&fixture.batch.slice(17, 1)).unwrap(), expected[17..18], "one row alone");
+    }
+
+    #[test]
+    fn a_missing_column_is_named() {
+        let fixture = fixture::rows(1000, 13);
+        let scorer = scorer(&fitted(&fixture, ClassWeight::None));
+        let error = scorer.score(&fixture.batch.project(&[0, 1, 3]).unwrap()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Definition);
+        assert!(error.to_string().contains("feature `g.kind` is missing"), "{error}");
+    }
+
+    #[test]
+    fn a_model_text_that_is_none_or_another_is_refused() {
+        let fixture = fixture::rows(1000, 14);
+        let mut artifact = Artifact::new(&fitted(&fixture, ClassWeight::None), "");
+        let new = |artifact: &Artifact| Scorer::new(artifact, 1).err().unwrap();
+        let whole = artifact.model.clone();
+        for text in ["", "tree\n", "not a model", &whole[..whole.len() / 2]] {
+            artifact.model = text.to_string();
+            let error = new(&artifact);
+            assert_eq!(error.kind(), Kind::Data);
+            assert!(error.to_string().contains("no complete LightGBM model"), "{error}");
+        }
+        artifact.model = whole;
+        artifact.features.pop();
+        assert!(new(&artifact).to_string().contains("inconsistent"));
+    }
+
+    #[test]
+    fn threads_may_share_a_scorer() {
+        let fixture = fixture::rows(1000, 15);
+        let scorer = scorer(&fitted(&fixture, ClassWeight::None));
+        let expected = scorer.score(&fixture.batch).unwrap();
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..4).map(|_| scope.spawn(|| scorer.score(&fixture.batch).unwrap())).collect();
+            for one in all {
+                assert_eq!(one.join().unwrap(), expected);
+            }
+        });
+    }
+
+    /// Writes an artifact and what it gives for Python to compare; see tests/interop/learn/lightgbm_reads_model.py.
+    #[test]
+    fn write_an_artifact_for_python() {
+        let Some(folder) = crate::clock::env("SCOREHOUSE_LEARN_INTEROP") else {
+            println!("SCOREHOUSE_LEARN_INTEROP names no folder: nothing written");
+            return;
+        };
+        let fixture = fixture::rows(3000, 16);
+        let fitted = fitted(&fixture, ClassWeight::Balanced);
+        let scorer = scorer(&fitted);
+        let folder = std::path::Path::new(&folder);
+        for (name, bytes) in Artifact::new(&fitted, "model: test\n").to_files().unwrap() {
+            std::fs::write(folder.join(name), bytes).unwrap();
+        }
+        // As text with all digits, since JSON has no NaN.
+        let lines = |values: Vec<f64>| values.iter().map(|v| format!("{v:?}\n")).collect::<String>();
+        std::fs::write(folder.join("inputs.txt"), lines(scorer.inputs(&fixture.batch).unwrap())).unwrap();
+        std::fs::write(folder.join("raw.txt"), lines(scorer.raw(&fixture.batch).unwrap())).unwrap();
+        std::fs::write(folder.join("scores.txt"), lines(scorer.score(&fixture.batch).unwrap())).unwrap();
+    }
+}
