@@ -156,8 +156,8 @@ use_libclang() {
     local headers extra=
     libclang_works "$1" ${BINDGEN_EXTRA_CLANG_ARGS:-} || {
         headers=$(cc -print-file-name=include)
-        extra=-isystem$headers
-        [ -d "$headers" ] && libclang_works "$1" "$extra" || return 1
+        extra="-isystem $headers"
+        [ -d "$headers" ] && libclang_works "$1" $extra || return 1
     }
     libclang=$(dirname "$1")
     clang_arguments=$extra
