@@ -131,19 +131,19 @@ libclang_files() {
     local directory file
     for directory in "$@"; do
         for file in "$directory"/libclang.so* "$directory"/libclang-[0-9]*.so* "$directory"/libclang.dylib; do
-            [ -e "$file" ] && printf '%s\n' "$file"
+            [ ! -e "$file" ] || printf '%s\n' "$file"
         done
     done
 }
 
 # The directories in which clang-sys looks.
 libclang_directories() {
-    local prefix
+    local prefix directory
     prefix=$(llvm-config --prefix 2>/dev/null || true)
     for directory in ${prefix:+"$prefix"/lib*} /usr/local/llvm*/lib* /usr/lib*/*/* /usr/lib*/* /usr/lib* \
         /usr/local/lib*/* /usr/local/lib* /usr/local/opt/llvm*/lib /opt/homebrew/opt/llvm*/lib \
         /Library/Developer/CommandLineTools/usr/lib "$(xcode-select -p 2>/dev/null)"/Toolchains/*/usr/lib; do
-        [ -d "$directory" ] && printf '%s\n' "$directory"
+        [ ! -d "$directory" ] || printf '%s\n' "$directory"
     done
 }
 
