@@ -1,0 +1,69 @@
+# The two that matter: `make nightly` (a night on generated events, from nothing) and `make test`.
+# Both install what the machine lacks, and do nothing twice. `make help` lists the rest.
+
+# What a night is made of; each can be overridden: make nightly USERS=100000 LAKE=/data/lake
+USERS ?= 20000
+DAYS  ?= 400
+SEED  ?= 1
+DATE  ?= 2025-06-30
+RAW   ?= $(CURDIR)/raw
+LAKE  ?= $(CURDIR)/lake
+
+# Tools and build products live outside the checkout, so that a fresh clone builds only what is ours.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/scorehouse
+export SCOREHOUSE_TOOLS ?= $(CACHE)/tools
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+WITH_TOOLS := . "$(SCOREHOUSE_TOOLS)/env.sh";
+SCOREHOUSE := "$(CARGO_TARGET_DIR)/debug/scorehouse"
+READERS := "$(SCOREHOUSE_TOOLS)/readers/bin/python"
+READERS_LAKE := $(CARGO_TARGET_DIR)/readers
+
+.PHONY: help setup build nightly test unit check readers fmt lint interop bench clean-lake
+.NOTPARALLEL:
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+
+setup: ## install what a build needs and the machine lacks
+	@orchestration/setup.sh
+
+build: setup ## build the binary
+	@$(WITH_TOOLS) cargo build --locked
+
+nightly: build ## generate events, run the night on a local lake, show what was written
+	@$(SCOREHOUSE) generate --users $(USERS) --days $(DAYS) --seed $(SEED) --date $(DATE) --raw "$(RAW)"
+	@$(SCOREHOUSE) nightly --date $(DATE) --raw "$(RAW)" --lake "$(LAKE)"
+
+test: unit check readers ## every test that needs no server
+
+unit: setup ## unit and integration tests (T=name for some of them)
+	@$(WITH_TOOLS) cargo test --locked $(T)
+
+check: build ## type-check the shipped definitions and run their examples
+	@$(SCOREHOUSE) check
+
+readers: build ## deltalake, DuckDB and Polars read the lake of a small night
+	@orchestration/setup.sh readers
+	@rm -rf "$(READERS_LAKE)"
+	@$(SCOREHOUSE) generate --users 2000 --days 400 --seed 1 --date $(DATE) --raw "$(READERS_LAKE)/raw"
+	@$(SCOREHOUSE) nightly --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
+	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" $(READERS) -m pytest -q -p no:cacheprovider tests/interop
+
+fmt: setup ## format the code
+	@$(WITH_TOOLS) cargo fmt
+
+lint: setup ## format, clippy and documentation, warnings denied
+	@$(WITH_TOOLS) cargo fmt --check
+	@$(WITH_TOOLS) cargo clippy --locked --all-targets -- -D warnings
+	@$(WITH_TOOLS) RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+interop: readers ## tests against other people's servers; none yet beyond the readers
+
+bench: build ## a night on 100,000 users and 400 days, timed
+	@benches/night.sh $(SCOREHOUSE)
+
+clean-lake: ## remove the generated events and the lake that `make nightly` wrote
+	rm -rf "$(RAW)" "$(LAKE)"

@@ -1,0 +1,39 @@
+"""The lake under test, and the definitions that say what must be in it."""
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A missing lake is a failure, not a skip: a test that reads nothing proves nothing."""
+    lake = os.environ.get("SCOREHOUSE_LAKE")
+    if not lake:
+        raise pytest.UsageError("SCOREHOUSE_LAKE is not set; `make readers` writes a lake and sets it")
+    if not (Path(lake) / "scores").is_dir():
+        raise pytest.UsageError(f"SCOREHOUSE_LAKE={lake} holds no scores/; `make readers` writes such a lake")
+
+
+def lake() -> Path:
+    return Path(os.environ["SCOREHOUSE_LAKE"])
+
+
+def definitions(folder: str, kind: str) -> dict[str, dict]:
+    """The shipped definitions of one kind (`group`, `sequence`, `model`) by name."""
+    project = Path(os.environ.get("SCOREHOUSE_PROJECT", Path(__file__).parents[2]))
+    texts = [path.read_text() for path in sorted((project / folder).glob("*.yaml"))]
+    found = [yaml.safe_load(text) for text in texts]
+    return {definition[kind]: definition for definition in found if kind in definition}
+
+
+MODELS = definitions("models", "model")
+GROUPS = definitions("features", "group")
+SEQUENCES = definitions("features", "sequence")
+
+TABLES = (
+    [f"scores/{name}" for name in MODELS]
+    + [f"features/{name}" for name in GROUPS]
+    + [f"sequences/{name}" for name in SEQUENCES]
+)

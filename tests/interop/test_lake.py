@@ -1,0 +1,135 @@
+"""What analysts rely on when they read the lake with their own tools: same rows, same values, documented columns."""
+
+import math
+from collections import Counter
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from conftest import GROUPS, MODELS, SEQUENCES, TABLES, lake
+from deltalake import DeltaTable
+from readers import READERS
+
+
+def read(name: str) -> pa.Table:
+    return READERS["deltalake"](lake() / name)
+
+
+def summary(table: pa.Table) -> dict[str, tuple]:
+    """Per column: how many values, and their sum (numbers) or how many different ones there are (anything else)."""
+    columns = {}
+    for name in table.column_names:
+        column = table[name]
+        values = len(column) - column.null_count
+        if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+            numbers = [float(x) for x in column.to_pylist() if x is not None]
+            columns[name] = (values, math.fsum(x for x in numbers if math.isfinite(x)))
+        elif pa.types.is_nested(column.type):
+            columns[name] = (values, pc.sum(pc.list_value_length(column)).as_py())
+        else:
+            columns[name] = (values, len(set(column.to_pylist())))
+    return columns
+
+
+def test_the_definitions_are_found():
+    assert {"credit", "buying"} <= MODELS.keys()
+    assert GROUPS
+    assert "payment_orders" in SEQUENCES
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_readers_agree(name):
+    found = {reader: summary(read_table(lake() / name)) for reader, read_table in READERS.items()}
+    expected = found.pop("deltalake")
+    assert expected, f"{name} has no columns"
+    assert max(values for values, _ in expected.values()) > 0, f"{name} has no rows"
+    for reader, columns in found.items():
+        assert columns.keys() == expected.keys(), f"{reader} sees other columns of {name}"
+        for column, (values, total) in columns.items():
+            assert values == expected[column][0], f"{reader}: non-null values of {name}.{column}"
+            assert total == pytest.approx(expected[column][1], rel=1e-12), f"{reader}: sum of {name}.{column}"
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_columns_are_documented_in_the_schema(name):
+    fields = DeltaTable(lake() / name).schema().fields
+    silent = [field.name for field in fields if not (field.metadata.get("comment") or "").strip()]
+    assert not silent, f"columns of {name} without a comment: {silent}"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_scores_are_whole(model):
+    scores = read(f"scores/{model}")
+    wanted = {"user_id", "as_of", "probability", "score", "decision", "model_version"}
+    assert wanted <= set(scores.column_names), f"missing: {wanted - set(scores.column_names)}"
+    for column in wanted:
+        assert scores[column].null_count == 0, f"nulls in {column}"
+    assert all(0 <= p <= 1 for p in scores["probability"].to_pylist())
+    assert all(0 <= s <= 100 for s in scores["score"].to_pylist())
+    assert len(set(scores["probability"].to_pylist())) > 10, "a model that tells nobody from anybody"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_decision_is_scored_once(model):
+    """One row per user and instant; where a user may ask for several things at once, per thing asked for."""
+    scores = read(f"scores/{model}")
+    key = ["user_id", "as_of", *MODELS[model]["spine"].get("key", [])]
+    key = [column for column in key if column in scores.column_names]
+    rows = Counter(tuple(row[column] for column in key) for row in scores.select(key).to_pylist())
+    twice = [row for row, times in rows.items() if times > 1]
+    assert not twice, f"{len(twice)} scored more than once, such as {twice[:3]}"
+
+
+@pytest.mark.parametrize("model", [name for name, m in MODELS.items() if "population" in m.get("scoring", {})])
+def test_everybody_has_a_score(model):
+    population = read(f"tables/{MODELS[model]['scoring']['population']}")
+    current = population
+    if "_known_until" in population.column_names:
+        current = population.filter(pc.is_null(population["_known_until"]))
+    scores = read(f"scores/{model}")
+    latest = scores.filter(pc.equal(scores["as_of"], pc.max(scores["as_of"])))
+    assert set(latest["user_id"].to_pylist()) == set(current["user_id"].to_pylist()) - {None}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_decisions_follow_from_the_definition(model):
+    """The first action whose bound the probability is below, taken from the definition and done again here."""
+    declared = MODELS[model]["decisions"]
+    scores = read(f"scores/{model}")
+    for probability, decision in zip(scores["probability"].to_pylist(), scores["decision"].to_pylist(), strict=True):
+        expected = next(rule["action"] for rule in declared if probability < rule.get("below", math.inf))
+        assert decision == expected, f"probability {probability}"
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_features_have_one_row_per_entity(group):
+    table = read(f"features/{group}")
+    entity = GROUPS[group]["entity"]
+    entities = table.select([entity] if isinstance(entity, str) else entity).to_pylist()
+    assert len({tuple(row.values()) for row in entities}) == len(entities)
+    for name in GROUPS[group].get("derived", {}):
+        assert name in table.column_names, f"{group}.{name} is declared and not stored"
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES)
+def test_sequences_are_aligned_lists(sequence):
+    definition = SEQUENCES[sequence]
+    table = read(f"sequences/{sequence}")
+    fields = [field if isinstance(field, str) else field.get("as", field.get("of")) for field in definition["fields"]]
+    assert set(fields) <= set(table.column_names), f"missing: {set(fields) - set(table.column_names)}"
+    lengths = [pc.list_value_length(table[field]).to_pylist() for field in fields]
+    for row, length in enumerate(zip(*lengths, strict=True)):
+        assert len(set(length)) == 1, f"row {row}: lists of lengths {dict(zip(fields, length, strict=True))}"
+        assert (length[0] or 0) <= definition["length"], f"row {row}: longer than declared"
+    assert max(n or 0 for n in lengths[0]) > 1, "no sequence longer than one event"
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES)
+def test_sequences_run_forward_in_time(sequence):
+    """Days before the decision fall from the oldest event to the youngest, and none lies after it."""
+    ages = [f["as"] for f in SEQUENCES[sequence]["fields"] if isinstance(f, dict) and f.get("fn") == "time_since"]
+    if not ages:
+        pytest.skip("declares no time_since")
+    for days in read(f"sequences/{sequence}")[ages[0]].to_pylist():
+        assert all(earlier >= later for earlier, later in zip(days or [], (days or [])[1:]))
+        assert all(age > 0 for age in days or [])
