@@ -108,15 +108,15 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
         description: definition.description().to_string(),
         schema: schema.clone(),
         partition_by: Some("logical_date".into()),
-        no_stats: history.entity.clone(),
+        no_statistics: history.entity.clone(),
     };
     let mut writer = job.lake.writer(&spec).await?;
     while let Some(batch) = stream.next().await {
-        writer.write(dated(&batch?, &schema, job.date)?).await?;
+        writer.write(&dated(&batch?, &schema, job.date)?).await?;
     }
     let info = job.commit_info("features", &text, &pins);
     let replace = Replace::Partitions([job.date.to_string()].into());
-    let outcome = writer.commit(replace, unit, info).await?;
+    let outcome = writer.commit(replace, &unit, info).await?;
     let written = Written::new(path, &outcome, step.seconds());
     step.done(&format!("{} entities × {} columns", thousands(written.rows), schema.fields().len() - 2));
     Ok(written)

@@ -1,1 +1,19 @@
 //! One file per job: the control flow, top to bottom.
+//!
+//! Here the parts meet that do not know each other: definitions, lake, engine, learner. A job is a function from a
+//! [`job::Job`] (the compiled project, the lake, the night) to the lines of its result ([`job::Written`]).
+
+pub mod check;
+pub mod features;
+pub mod job;
+pub mod load;
+pub mod nightly;
+pub mod progress;
+pub mod query;
+pub mod registry;
+pub mod runs;
+pub mod score;
+pub mod spine;
+pub mod tables;
+pub mod train;
+pub mod vectors;

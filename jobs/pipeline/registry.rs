@@ -74,13 +74,14 @@ pub async fn append(job: &Job, new: &[Event]) -> Result<()> {
         name: "registry".into(),
         description: "Every model version and what became of it.".into(),
         schema: schema(),
-        ..TableSpec::default()
+        partition_by: None,
+        no_statistics: Vec::new(),
     };
     for event in new {
         let mut writer = job.lake.writer(&spec).await?;
-        writer.write(batch(event)?).await?;
+        writer.write(&batch(event)?).await?;
         let unit = Unit { key: event.key(), fingerprint: fingerprint(&[&event.inputs, &event.metrics]) };
-        writer.commit(Replace::Nothing, unit, Default::default()).await?;
+        writer.commit(Replace::Nothing, &unit, Default::default()).await?;
     }
     Ok(())
 }

@@ -53,7 +53,8 @@ async fn append(job: &Job, name: &str, batch: RecordBatch) -> Result<()> {
         name: "runs".into(),
         description: "One row per job run.".into(),
         schema: schema(),
-        ..TableSpec::default()
+        partition_by: None,
+        no_statistics: Vec::new(),
     };
     let mut writer = job.lake.writer(&spec).await?;
     writer.write(&batch).await?;

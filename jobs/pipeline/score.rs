@@ -58,7 +58,11 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
     let probabilities = match champion {
         None => None,
         Some(_) => {
-            let files = job.lake.get_files(&format!("models/{}/{version}", model.name)).await?;
+            let dir = format!("models/{}/{version}", model.name);
+            let files = job.lake.get_files(&dir).await?.ok_or_else(|| {
+                Error::data(format!("the champion's artifact {dir} is gone\n  help: restore it, or train again"))
+            })?;
+            let files: Vec<(String, Vec<u8>)> = files.into_iter().collect();
             let artifact = Artifact::from_files(&files)?;
             let vectors = match &model.scoring {
                 Scoring::Population(_) => vectors::stored(job, &inputs, model, &rows).await?.ok_or_else(|| {
@@ -76,13 +80,13 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
         description: format!("Scores and decisions of model {}, a row per decision and night.", model.name),
         schema: batch.schema(),
         partition_by: Some("logical_date".into()),
-        no_stats: model.entity.clone(),
+        no_statistics: model.entity.clone(),
     };
     let mut writer = job.lake.writer(&spec).await?;
-    writer.write(batch).await?;
+    writer.write(&batch).await?;
     let mut info = job.commit_info("score", &definition, &pins);
     info.insert("model_version".into(), json!(version));
-    let outcome = writer.commit(Replace::Partitions([job.date.to_string()].into()), unit, info).await?;
+    let outcome = writer.commit(Replace::Partitions([job.date.to_string()].into()), &unit, info).await?;
     let written = Written::new(path, &outcome, step.seconds()).detail("model_version", version);
     step.done(&format!("{} rows by {version}", thousands(written.rows)));
     Ok(written)

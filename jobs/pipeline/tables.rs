@@ -91,11 +91,11 @@ async fn build(job: &Job, table: &Table) -> Result<Written> {
         let rows = sorted(rows, table)?;
         let mut stream = rows.execute_stream().await?;
         while let Some(batch) = stream.next().await {
-            writer.write(batch?).await?;
+            writer.write(&batch?).await?;
         }
     }
     let info = job.commit_info("tables", &definition, &pins);
-    let outcome = writer.commit(replace, unit, info).await?;
+    let outcome = writer.commit(replace, &unit, info).await?;
     let written = Written::new(path, &outcome, step.seconds());
     step.done(&format!("{} rows", thousands(written.rows)));
     Ok(written)
@@ -172,7 +172,7 @@ fn spec(job: &Job, table: &Table) -> Result<TableSpec> {
         description: table.description.clone(),
         schema,
         partition_by: table.event_time.as_ref().map(|_| "event_date".to_string()),
-        ..TableSpec::default()
+        no_statistics: Vec::new()
     })
 }
 

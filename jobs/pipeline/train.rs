@@ -272,11 +272,11 @@ async fn store_training_set(
         description: format!("What the last version of {} was trained from.", model.name),
         schema: schema.clone(),
         partition_by: None,
-        no_stats: model.entity.clone(),
+        no_statistics: model.entity.clone(),
     };
     let mut writer = job.lake.writer(&spec).await?;
-    writer.write(RecordBatch::try_new(schema, columns)?).await?;
+    writer.write(&RecordBatch::try_new(schema, columns)?).await?;
     let unit = Unit { key: format!("train:{}:{}", model.name, version), fingerprint: 1 };
-    writer.commit(Replace::All, unit, Default::default()).await?;
+    writer.commit(Replace::All, &unit, Default::default()).await?;
     Ok(())
 }
