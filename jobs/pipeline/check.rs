@@ -25,7 +25,7 @@ pub struct Checked {
 /// Parses, resolves and type-checks all definitions, then runs every `given`/`expect` case that can run.
 pub async fn run(root: &Path) -> Result<Checked> {
     let files = load::read(root)?;
-    let (loaded, mut errors) = load::compile(&files);
+    let (loaded, mut errors) = load::compile(&files)?;
     let project = &loaded.project;
     let mut count = 0;
     for table in project.tables.values() {

@@ -84,7 +84,7 @@ impl Job {
     }
 
     pub fn session(&self) -> Result<Session> {
-        Session::new(SessionOptions {
+        Session::new(&SessionOptions {
             threads: self.threads(),
             memory_limit: self.profile.memory_limit.map(|bytes| bytes.0),
             spill_dir: self.profile.spill_dir.as_ref().map(PathBuf::from),

@@ -2,10 +2,19 @@
 
 use std::path::Path;
 
-use crate::define::{Diagnostic, Project, TextFile, diagnostic};
-use crate::engine::plan::catalog::Catalog;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::logical_expr::ExprSchemable;
+
+use super::vectors;
+use crate::define::features::History;
+use crate::define::model::SpineKind;
+use crate::define::yaml::Origin;
+use crate::define::{Diagnostic, FeatureGroup, Model, Project, Sequence, TextFile, diagnostic};
 use crate::engine::pit;
+use crate::engine::plan::catalog::Catalog;
+use crate::engine::session::{Session, SessionOptions};
 use crate::error::{Error, Result};
+use crate::learn::params::Params;
 
 /// A project that is sound, with the schema of each of its tables.
 #[derive(Debug)]
@@ -16,40 +25,68 @@ pub struct Loaded {
 
 /// Reads and compiles; an error lists everything that is wrong.
 pub fn load(root: &Path) -> Result<Loaded> {
-    let (loaded, diagnostics) = compile(&read(root)?);
+    let (loaded, diagnostics) = compile(&read(root)?)?;
     if diagnostics.is_empty() { Ok(loaded) } else { Err(diagnostic::into_error(diagnostics)) }
 }
 
 /// Parses, resolves and type-checks.
-pub fn compile(files: &[TextFile]) -> (Loaded, Vec<Diagnostic>) {
+pub fn compile(files: &[TextFile]) -> Result<(Loaded, Vec<Diagnostic>)> {
     let (project, mut out) = Project::parse(files);
     let (catalog, types) = Catalog::compile(&project);
     out.extend(types);
+    let session = Session::new(&SessionOptions::default())?;
+    let mut features: Vec<(String, SchemaRef)> = Vec::new();
     for group in project.groups.values() {
-        if let Some(schema) = catalog.relation_schema(&group.history.table) {
-            let ties = project.tie_breaker(&group.history.table);
-            out.extend(pit::check_group(group, project.event_time(&group.history.table), ties, &schema));
-            out.extend(entities(&catalog, &group.history, &group.origin));
+        out.extend(entities(&catalog, &group.history, &group.origin));
+        match group_schema(&session, &project, &catalog, group) {
+            Some(Ok(schema)) => features.push((group.name.clone(), schema)),
+            Some(Err(diagnostics)) => out.extend(diagnostics),
+            None => {}
         }
     }
     for sequence in project.sequences.values() {
-        if let Some(schema) = catalog.relation_schema(&sequence.history.table) {
-            let ties = project.tie_breaker(&sequence.history.table);
-            out.extend(pit::check_sequence(sequence, project.event_time(&sequence.history.table), ties, &schema));
-            out.extend(entities(&catalog, &sequence.history, &sequence.origin));
+        out.extend(entities(&catalog, &sequence.history, &sequence.origin));
+        if let Some(Err(diagnostics)) = sequence_schema(&session, &project, &catalog, sequence) {
+            out.extend(diagnostics);
         }
+    }
+    for model in project.models.values() {
+        out.extend(segments(&session, &catalog, &features, model)?);
+        out.extend(parameters(model)?);
     }
     out.sort();
     out.dedup();
-    (Loaded { project, catalog }, out)
+    Ok((Loaded { project, catalog }, out))
 }
 
-/// The table that says who exists must have the entity's columns, of the same type.
-fn entities(
+/// Output columns of a group; `None` if its table has none to go by, which its own diagnostics say.
+pub fn group_schema(
+    session: &Session,
+    project: &Project,
     catalog: &Catalog,
-    history: &crate::define::features::History,
-    origin: &crate::define::yaml::Origin,
-) -> Vec<Diagnostic> {
+    group: &FeatureGroup,
+) -> Option<Result<SchemaRef, Vec<Diagnostic>>> {
+    let history = &group.history;
+    let table = catalog.relation_schema(&history.table)?;
+    let time = history.event_time.as_deref().or_else(|| project.event_time(&history.table))?;
+    Some(pit::schema(session, group, time, project.tie_breaker(&history.table), &table))
+}
+
+/// As [`group_schema`], for a sequence.
+pub fn sequence_schema(
+    session: &Session,
+    project: &Project,
+    catalog: &Catalog,
+    sequence: &Sequence,
+) -> Option<Result<SchemaRef, Vec<Diagnostic>>> {
+    let history = &sequence.history;
+    let table = catalog.relation_schema(&history.table)?;
+    let time = history.event_time.as_deref().or_else(|| project.event_time(&history.table))?;
+    Some(pit::sequence_schema(session, sequence, time, project.tie_breaker(&history.table), &table))
+}
+
+/// The table that says who exists must have the entity's columns.
+fn entities(catalog: &Catalog, history: &History, origin: &Origin) -> Vec<Diagnostic> {
     let Some(schema) = catalog.relation_schema(&history.entities) else { return Vec::new() };
     let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
     let missing = history.entity.iter().filter(|column| schema.field_with_name(column).is_err());
@@ -59,6 +96,72 @@ fn entities(
             origin.at("entities", message).expected_one_of(column, names.iter().copied())
         })
         .collect()
+}
+
+/// Segments are conditions over features and spine attributes.
+fn segments(
+    session: &Session,
+    catalog: &Catalog,
+    features: &[(String, SchemaRef)],
+    model: &Model,
+) -> Result<Vec<Diagnostic>> {
+    let mut fields: Vec<Field> = Vec::new();
+    for (group, schema) in features {
+        fields.extend(schema.fields().iter().map(|f| f.as_ref().clone().with_name(format!("{group}.{}", f.name()))));
+    }
+    if let SpineKind::Events { table, attributes, .. } = &model.spine.kind
+        && let Some(schema) = catalog.relation_schema(table)
+    {
+        let known = attributes.iter().filter_map(|name| schema.field_with_name(name).ok());
+        fields.extend(known.map(|f| f.clone().with_name(format!("spine.{}", f.name()))));
+    }
+    let names: Vec<String> = fields.iter().map(|f| f.name().clone()).collect();
+    let schema = vectors::qualified(&Schema::new(fields))?;
+    let mut out = Vec::new();
+    for (name, expression) in &model.segments {
+        let path = format!("segments.{name}");
+        match session.context().parse_sql_expr(expression, &schema) {
+            Err(error) => {
+                let message = format!("segment {name} cannot be read: {}", first_line(&error.strip_backtrace()));
+                let unknown = quoted_names(&message).into_iter().find(|n| n.contains('.') && !names.contains(n));
+                let diagnostic = model.origin.at(&path, message);
+                out.push(match unknown {
+                    Some(unknown) => diagnostic.expected_one_of(&unknown, names.iter().map(String::as_str)),
+                    None => diagnostic.found(expression.clone()),
+                });
+            }
+            Ok(expr) => {
+                let data_type = expr.get_type(&schema)?;
+                if data_type != DataType::Boolean {
+                    let diagnostic = model.origin.at(&path, format!("segment {name} is no condition"));
+                    out.push(diagnostic.found(data_type.to_string()).expected("a boolean expression"));
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// LightGBM's parameters, by the names it knows.
+fn parameters(model: &Model) -> Result<Vec<Diagnostic>> {
+    let mut out = Vec::new();
+    for (name, value) in &model.head.params {
+        let value: serde_json::Value = serde_json::to_value(value)?;
+        if let Err(error) = Params::check(&[(name.clone(), value)].into()) {
+            out.push(model.origin.at(&format!("head.params.{name}"), error.to_string()));
+        }
+    }
+    Ok(out)
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_string()
+}
+
+/// What stands in an error message as a column: `payments.count`, `"payments"."count"`.
+fn quoted_names(message: &str) -> Vec<String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "_.\"".contains(c);
+    message.split(|c| !is_name(c)).map(|word| word.replace('"', "").trim_matches('.').to_string()).collect()
 }
 
 /// Every definition file below the root, in a fixed order.
