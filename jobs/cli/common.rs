@@ -1,17 +1,12 @@
 //! Arguments that all jobs share, and what they become.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 
 use crate::define::profile::Profile;
 use crate::error::{Error, Result};
-use crate::lake::{Lake, Raw};
-use crate::pipeline::job::{Job, storage_options};
-use crate::pipeline::load;
-use crate::pipeline::progress::Progress;
 
 /// Where and with what a job runs.
 #[derive(Debug, Clone, Args)]
@@ -58,24 +53,6 @@ impl Place {
         }
         Ok(profile)
     }
-}
-
-/// Everything a job needs, opened.
-pub fn open(place: &Place, project: &std::path::Path, date: NaiveDate, select: Vec<String>) -> Result<Job> {
-    let profile = place.resolve()?;
-    let loaded = load::load(project)?;
-    let options = storage_options(&profile)?;
-    Ok(Job {
-        lake: Lake::open(&profile.lake, options.clone())?,
-        raw: Raw::open(&profile.raw, &options)?,
-        project: loaded.project,
-        catalog: Arc::new(loaded.catalog),
-        profile,
-        date,
-        run_id: uuid::Uuid::new_v4().to_string(),
-        progress: Progress::new(),
-        select,
-    })
 }
 
 /// A logical date, `YYYY-MM-DD`.

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::{common, output};
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::generate::Config;
-use crate::pipeline::generate;
+use crate::pipeline::generate::{self, Config};
+use crate::pipeline::open;
 use crate::pipeline::progress::{Progress, bytes, thousands};
 use crate::pipeline::runs::peak_memory;
 
@@ -56,13 +56,15 @@ pub fn run(arguments: Arguments) -> Result<()> {
         days: arguments.days,
         start: start.ok_or_else(|| Error::definition("the first day lies before all calendars\n  help: fewer --days"))?,
         seed: arguments.seed,
-        threads: profile.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get())),
+        threads: open::threads(&profile),
         late_share: arguments.late_share,
         redelivered_share: arguments.redelivered_share,
         corrected_share: arguments.corrected_share,
     };
     let clock = clock::instant();
-    let summary = generate::run(&config, &Progress::new())?;
+    let step = Progress::new().step("generate");
+    let summary = generate::run(&config, &|events| step.advance(events))?;
+    step.done(&format!("{} events", thousands(summary.total_events())));
     let seconds = clock.elapsed().as_secs_f64();
     if arguments.json {
         let value = json!({ "job": "generate", "seconds": seconds, "peak_memory": peak_memory(), "summary": summary });

@@ -8,7 +8,7 @@ use clap::Args;
 use super::{common, output};
 use crate::error::{Error, Result};
 use crate::pipeline::runs::recorded;
-use crate::pipeline::{features, nightly, score, tables, train};
+use crate::pipeline::{features, nightly, open, score, tables, train};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -29,7 +29,8 @@ pub struct Arguments {
 }
 
 pub async fn run(name: &str, arguments: Arguments) -> Result<()> {
-    let job = common::open(&arguments.place, &arguments.project, arguments.date, arguments.select)?;
+    let profile = arguments.place.resolve()?;
+    let job = open::job(profile, &arguments.project, arguments.date, arguments.select)?;
     if name == "nightly" {
         let night = nightly::run(&job).await?;
         output::written(&job, name, &night.written, arguments.json)?;

@@ -1,15 +1,10 @@
 //! `scorehouse query`: one SQL query over the lake.
 
-use std::path::PathBuf;
-
 use arrow::record_batch::RecordBatch;
 use clap::{Args, ValueEnum};
 
 use super::{common, output};
-use crate::engine::session::{Session, SessionOptions};
 use crate::error::{Error, Result};
-use crate::lake::Lake;
-use crate::pipeline::job::storage_options;
 use crate::pipeline::query;
 
 #[derive(Debug, Args)]
@@ -35,13 +30,7 @@ enum Format {
 
 pub async fn run(arguments: Arguments) -> Result<()> {
     let profile = arguments.place.resolve()?;
-    let lake = Lake::open(&profile.lake, storage_options(&profile)?)?;
-    let session = Session::new(&SessionOptions {
-        threads: profile.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get())),
-        memory_limit: profile.memory_limit.map(|bytes| bytes.0),
-        spill_dir: profile.spill_dir.as_ref().map(PathBuf::from),
-    })?;
-    let (schema, batches) = query::run(&lake, &session, &arguments.sql).await?;
+    let (schema, batches) = query::run(&profile, &arguments.sql).await?;
     let format = if arguments.json { Format::Json } else { arguments.format };
     let text = match format {
         Format::Table => {

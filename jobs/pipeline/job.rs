@@ -1,7 +1,6 @@
 //! What every job is given: the compiled project, the lake, the raw events, the night, and who is watching.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
@@ -13,13 +12,13 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::open;
 use super::progress::Progress;
-use crate::clock;
 use crate::define::profile::Profile;
 use crate::define::types::DAY;
 use crate::define::Project;
 use crate::engine::plan::catalog::Catalog;
-use crate::engine::session::{Session, SessionOptions};
+use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::lake::{Lake, Outcome, Raw, Snapshot, Unit};
 
@@ -84,16 +83,11 @@ impl Job {
     }
 
     pub fn session(&self) -> Result<Session> {
-        Session::new(&SessionOptions {
-            threads: self.threads(),
-            memory_limit: self.profile.memory_limit.map(|bytes| bytes.0),
-            spill_dir: self.profile.spill_dir.as_ref().map(PathBuf::from),
-        })
+        open::session(&self.profile)
     }
 
     pub fn threads(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-        self.profile.threads.unwrap_or(cores).max(1)
+        open::threads(&self.profile)
     }
 
     /// The current snapshot of a source's or SQL table's Delta table.
@@ -229,16 +223,4 @@ pub fn definition_text<T: Serialize>(definition: &T) -> Result<String> {
 
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// Storage options with secrets from the environment; a missing one is an error that names the variable only.
-pub fn storage_options(profile: &Profile) -> Result<HashMap<String, String>> {
-    let mut options: HashMap<String, String> = profile.storage_options.clone().into_iter().collect();
-    for (option, variable) in &profile.storage_secrets {
-        let value = clock::env(variable).ok_or_else(|| {
-            Error::definition(format!("the profile wants {option} from the environment variable {variable}, which is not set"))
-        })?;
-        options.insert(option.clone(), value);
-    }
-    Ok(options)
 }

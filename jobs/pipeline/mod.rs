@@ -5,9 +5,11 @@
 
 pub mod check;
 pub mod features;
+pub mod generate;
 pub mod job;
 pub mod load;
 pub mod nightly;
+pub mod open;
 pub mod progress;
 pub mod query;
 pub mod registry;

@@ -16,7 +16,9 @@ use datafusion::sql::TableReference;
 use datafusion::sql::parser::DFParser;
 use datafusion::sql::resolve::resolve_table_references;
 
+use super::open;
 use crate::define::diagnostic::nearest;
+use crate::define::profile::Profile;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::lake::Lake;
@@ -25,7 +27,8 @@ use crate::lake::Lake;
 const FOLDERS: [&str; 7] = ["tables", "features", "sequences", "scores", "quarantine", "training_sets", "labels"];
 
 /// Runs one query and collects its rows.
-pub async fn run(lake: &Lake, session: &Session, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+pub async fn run(profile: &Profile, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    let (lake, session) = (open::lake(profile)?, open::session(profile)?);
     let mut statements = DFParser::parse_sql(sql).map_err(wrong)?;
     let statement = match (statements.pop_front(), statements.len()) {
         (Some(statement), 0) => statement,
@@ -34,7 +37,7 @@ pub async fn run(lake: &Lake, session: &Session, sql: &str) -> Result<(SchemaRef
     };
     let (tables, _) = resolve_table_references(&statement, true).map_err(wrong)?;
     for table in tables {
-        register(lake, session, &table).await?;
+        register(&lake, &session, &table).await?;
     }
     let options = datafusion::execution::context::SQLOptions::new()
         .with_allow_ddl(false)
