@@ -29,8 +29,8 @@ pub fn rows(rows: usize, seed: u64) -> Fixture {
         let value: f64 = random.random_range(-2.0..2.0);
         let count: i64 = random.random_range(0..20);
         let category = ["card", "blik", "cash", "cheque"][random.random_range(0..4)];
-        let odds = -2.0 + if missing { 1.0 } else { value } + if category == "cash" { 1.5 } else { 0.0 }
-            - 0.05 * count as f64;
+        let odds =
+            -2.0 + if missing { 1.0 } else { value } + if category == "cash" { 1.5 } else { 0.0 } - 0.05 * count as f64;
         let p = 1.0 / (1.0 + (-odds).exp());
         x.push((!missing).then_some(value));
         n.push(count);

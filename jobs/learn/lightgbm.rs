@@ -141,7 +141,8 @@ impl<'s> Dataset<'s> {
     pub fn train(session: &'s Session, view: &View, rows: &Rows, settings: &Settings) -> Result<Dataset<'s>> {
         rows.check(view)?;
         let names = check_names(view)?;
-        let categorical: Vec<usize> = (0..names.len()).filter(|i| view.features()[*i].class == Class::Categorical).collect();
+        let categorical: Vec<usize> =
+            (0..names.len()).filter(|i| view.features()[*i].class == Class::Categorical).collect();
         let config = settings.config(&categorical)?;
         let total = c_len(view.len(), "rows")?;
         let mut sample = Sample::of(view, total, &config)?;
@@ -265,7 +266,10 @@ fn check_names(view: &View) -> Result<Vec<CString>> {
     view.features()
         .iter()
         .map(|feature| match feature.name.chars().find(|c| bad(*c)) {
-            Some(c) => Err(Error::definition(format!("feature name {:?} holds {c:?}, which LightGBM cannot store", feature.name))),
+            Some(c) => Err(Error::definition(format!(
+                "feature name {:?} holds {c:?}, which LightGBM cannot store",
+                feature.name
+            ))),
             None => c_string(&feature.name),
         })
         .collect()
@@ -329,7 +333,12 @@ pub struct Trained {
 }
 
 /// Trains `settings.rounds` trees, or until the loss on `valid` has not improved for `patience` rounds.
-pub fn train(_session: &Session, data: &Dataset, valid: Option<(&Dataset, u32)>, settings: &Settings) -> Result<Trained> {
+pub fn train(
+    _session: &Session,
+    data: &Dataset,
+    valid: Option<(&Dataset, u32)>,
+    settings: &Settings,
+) -> Result<Trained> {
     let booster = Booster::new(data, valid.map(|(v, _)| v))?;
     let (mut best, mut losses) = (0, Vec::new());
     for round in 0..settings.rounds.max(1) {

@@ -443,7 +443,10 @@ mod tests {
             error.to_string()
         };
         let text = of(&batch, &["payments.sum_8d"]);
-        assert!(text.contains("`payments.sum_8d` is missing from 1 columns; the nearest is `payments.sum_7d`"), "{text}");
+        assert!(
+            text.contains("`payments.sum_8d` is missing from 1 columns; the nearest is `payments.sum_7d`"),
+            "{text}"
+        );
         assert!(of(&batch, &["payments.sum_7d", "payments.sum_7d"]).contains("listed twice"));
         let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1)])]));
         let lists = RecordBatch::try_from_iter([("l", lists)]).unwrap();

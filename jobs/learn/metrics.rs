@@ -245,7 +245,13 @@ mod tests {
         let mut wins = 0.0;
         for p in &pos {
             for n in &neg {
-                wins += if p > n { 1.0 } else if p == n { 0.5 } else { 0.0 };
+                wins += if p > n {
+                    1.0
+                } else if p == n {
+                    0.5
+                } else {
+                    0.0
+                };
             }
         }
         let mut thresholds = scores.to_vec();

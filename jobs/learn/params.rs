@@ -209,13 +209,19 @@ mod tests {
 
     #[test]
     fn aliases_are_refused_with_the_canonical_name() {
-        assert_eq!(message(json!({"eta": 0.1})), "`eta` is another name of `learning_rate`: did you mean `learning_rate`?");
+        assert_eq!(
+            message(json!({"eta": 0.1})),
+            "`eta` is another name of `learning_rate`: did you mean `learning_rate`?"
+        );
         assert!(message(json!({"reg_alpha": 0.1})).contains("did you mean `lambda_l1`?"));
     }
 
     #[test]
     fn what_the_definition_owns_is_refused_with_its_place() {
-        assert!(message(json!({"n_estimators": 10})).contains("`num_iterations`) cannot be set in `params`: write `rounds`"));
+        assert!(
+            message(json!({"n_estimators": 10}))
+                .contains("`num_iterations`) cannot be set in `params`: write `rounds`")
+        );
         for (name, instead) in OWNED {
             let text = message(json!({*name: 1}));
             assert!(text.contains(instead), "{text}");

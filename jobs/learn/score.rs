@@ -38,7 +38,8 @@ impl Decisions {
     /// bound in (0, 1], the bounds increase strictly, and the last has none.
     pub fn new(actions: Vec<(String, Option<f64>)>) -> Result<Self> {
         let mut actions = actions;
-        let (otherwise, bound) = actions.pop().ok_or_else(|| Error::definition("decisions: expected at least one action"))?;
+        let (otherwise, bound) =
+            actions.pop().ok_or_else(|| Error::definition("decisions: expected at least one action"))?;
         if let Some(bound) = bound {
             return Err(Error::definition(format!(
                 "decisions: the last action `{otherwise}` has `below: {bound}`; leave it out, or a probability above \

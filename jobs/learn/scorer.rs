@@ -86,14 +86,14 @@ mod tests {
 
     use super::super::fixture::{self, Fixture, NAMES};
     use super::super::prior::ClassWeight;
-    use super::super::split::{DAY, TestStart, Validation};
+    use super::super::split::{self, DAY, TestStart, Validation};
     use super::super::train::{FitRequest, Fitted, fit};
     use super::*;
     use crate::error::Kind;
     use arrow::array::{ArrayRef, StringViewArray};
 
     fn fitted(fixture: &Fixture, class_weight: ClassWeight) -> Fitted {
-        let matrix = Matrix::from_batches(&fixture.batch.schema(), &[fixture.batch.clone()], &NAMES).unwrap();
+        let matrix = Matrix::from_batches(&fixture.batch.schema(), std::slice::from_ref(&fixture.batch), &NAMES).unwrap();
         let request = FitRequest {
             matrix: &matrix,
             labels: &fixture.labels,
@@ -214,5 +214,11 @@ mod tests {
         std::fs::write(folder.join("inputs.txt"), lines(scorer.inputs(&fixture.batch).unwrap())).unwrap();
         std::fs::write(folder.join("raw.txt"), lines(scorer.raw(&fixture.batch).unwrap())).unwrap();
         std::fs::write(folder.join("scores.txt"), lines(scorer.score(&fixture.batch).unwrap())).unwrap();
+        let labels: String = fixture.labels.iter().map(|l| format!("{}\n", u8::from(*l))).collect();
+        std::fs::write(folder.join("labels.txt"), labels).unwrap();
+        let parts = split::by_time(&fixture.as_of, TestStart::Last(80 * DAY), 80 * DAY, 5 * DAY).unwrap();
+        for (name, rows) in [("train.txt", parts.train), ("valid.txt", parts.valid)] {
+            std::fs::write(folder.join(name), rows.iter().map(|r| format!("{r}\n")).collect::<String>()).unwrap();
+        }
     }
 }

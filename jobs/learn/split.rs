@@ -133,7 +133,11 @@ fn empty_part(as_of: &[i64], split: &TimeSplit, test_from: i64, valid: i64, emba
     } else {
         "more history in the spine, a shorter horizon, or shorter `test` and `valid`"
     };
-    let _ = write!(text, ". Before the test part the rows must span more than {} (two embargoes and valid): use {what}", days(needed));
+    let _ = write!(
+        text,
+        ". Before the test part the rows must span more than {} (two embargoes and valid): use {what}",
+        days(needed)
+    );
     Error::data(text)
 }
 
@@ -176,7 +180,8 @@ pub fn by_entity<S: AsRef<str>>(entities: &[S], folds: u32, seed: u64) -> Result
 pub fn hold_out<S: AsRef<str>>(entities: &[S], rows: &[usize], every: u32, salt: &str) -> (Vec<usize>, Vec<usize>) {
     let names: Vec<&str> = rows.iter().map(|&row| entities[row].as_ref()).collect();
     let assigned = buckets(&names, every, &format!("stop\n{salt}\n"));
-    let of = |stops: bool| rows.iter().zip(&assigned).filter(|(_, b)| (**b == 0) == stops).map(|(row, _)| *row).collect();
+    let of =
+        |stops: bool| rows.iter().zip(&assigned).filter(|(_, b)| (**b == 0) == stops).map(|(row, _)| *row).collect();
     (of(true), of(false))
 }
 

@@ -316,7 +316,10 @@ impl Fitter<'_> {
                     .to_string(),
             );
         } else if one.trained.best_iteration == self.request.rounds && self.request.early_stopping.is_some() {
-            warnings.push(format!("all {} rounds were used before the loss stopped falling; allow more", self.request.rounds));
+            warnings.push(format!(
+                "all {} rounds were used before the loss stopped falling; allow more",
+                self.request.rounds
+            ));
         }
         Fitted {
             model: one.trained.model,
@@ -394,7 +397,7 @@ mod tests {
         assert_eq!(all.rows, test.len() as u64);
         let reachable = best_auc(&fixture, test.iter().map(|p| p.row));
         let auc = all.metrics.roc_auc.unwrap();
-        assert!(auc > reachable - 0.02, "{auc} of {reachable}");
+        assert!(auc > reachable - 0.03, "{auc} of {reachable}");
         assert!((all.metrics.mean_probability.unwrap() - all.metrics.base_rate.unwrap()).abs() < 0.03);
         assert!(find(&fitted, "test", "even").rows < all.rows);
         assert!(fitted.best_iteration > 1 && fitted.best_iteration < 300, "{}", fitted.best_iteration);
@@ -427,13 +430,13 @@ mod tests {
 
     #[test]
     fn cross_validation_predicts_every_row_by_a_model_that_did_not_see_its_entity() {
-        let fixture = fixture::rows(4000, 3);
+        let fixture = fixture::rows(3000, 3);
         let (matrix, params) = (matrix(&fixture), params());
-        let validation = Validation::CrossValidation { folds: 4, seeds: vec![1, 2] };
-        let fitted = fit(&FitRequest { validation, ..request(&fixture, &matrix, &params, &[]) }).unwrap();
-        assert_eq!(fitted.predictions.iter().map(|p| p.row).collect::<Vec<_>>(), (0..4000).collect::<Vec<_>>());
+        let validation = Validation::CrossValidation { folds: 3, seeds: vec![1, 2] };
+        let fitted = fit(&FitRequest { validation, threads: 1, ..request(&fixture, &matrix, &params, &[]) }).unwrap();
+        assert_eq!(fitted.predictions.iter().map(|p| p.row).collect::<Vec<_>>(), (0..3000).collect::<Vec<_>>());
         let all = find(&fitted, "out_of_fold", "all");
-        let reachable = best_auc(&fixture, 0..4000);
+        let reachable = best_auc(&fixture, 0..3000);
         let auc = all.metrics.roc_auc.unwrap();
         assert!(auc > reachable - 0.03 && auc < reachable + 0.01, "{auc} of {reachable}");
         let spread = all.spread.unwrap().roc_auc.unwrap();
@@ -461,9 +464,8 @@ mod tests {
     fn balanced_weights_leave_probabilities_true() {
         let fixture = fixture::rows(8000, 5);
         let (matrix, params) = (matrix(&fixture), params());
-        let with = |class_weight| {
-            fit(&FitRequest { class_weight, ..request(&fixture, &matrix, &params, &[]) }).unwrap()
-        };
+        let with =
+            |class_weight| fit(&FitRequest { class_weight, ..request(&fixture, &matrix, &params, &[]) }).unwrap();
         let (plain, balanced) = (with(ClassWeight::None), with(ClassWeight::Balanced));
         assert_ne!(plain.model, balanced.model);
         let (plain, balanced) = (find(&plain, "test", "all").metrics, find(&balanced, "test", "all").metrics);
