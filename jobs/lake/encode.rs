@@ -77,7 +77,7 @@ impl Encoding {
     fn finish(&self, open: &mut Option<ArrowWriter<Vec<u8>>>, partition: Option<&String>) -> Result<Option<Add>> {
         let Some(mut writer) = open.take() else { return Ok(None) };
         let footer = writer.finish().map_err(encoding_error)?;
-        let bytes = writer.into_inner().map_err(encoding_error)?;
+        let bytes = std::mem::take(writer.inner_mut());
         if self.cancelled.load(Ordering::Relaxed) {
             return Ok(None);
         }

@@ -34,9 +34,14 @@ impl Lake {
     /// Opens the lake at a directory or URL. A local directory is created; `options` are the object store's.
     ///
     /// # Errors
-    /// `Temporary` if the directory cannot be created or written to.
+    /// `Temporary` if the directory cannot be created or written to; `Definition` if there is no storage of that kind,
+    /// or the path has a `%`.
     pub fn open(root: &str, options: HashMap<String, String>) -> Result<Lake> {
         let root = root_url(root)?;
+        if root.path().contains("%25") {
+            // deltalake's kernel decodes a table's path twice.
+            return Err(Error::definition(format!("the lake {root} has a % in its path: name another directory")));
+        }
         let store: Arc<dyn ObjectStore> = match root.to_file_path() {
             Ok(path) if root.scheme() == "file" => {
                 make_writable(&path)?;
