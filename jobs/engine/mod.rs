@@ -1,1 +1,4 @@
 //! DataFusion sessions, point-in-time features, sequences.
+
+pub mod pit;
+pub mod session;

@@ -1,0 +1,153 @@
+//! The columns a kernel reads: one projection of the events that computes every expression once.
+//!
+//! Layout: entity keys, event time, values, conditions, then known-from and known-until where the table has them.
+
+use arrow::datatypes::{DataType, Schema};
+use datafusion::common::Column;
+use datafusion::dataframe::DataFrame;
+use datafusion::logical_expr::{Expr, cast};
+
+use crate::define::features::Visibility;
+use crate::define::types;
+use crate::error::Result;
+use crate::engine::session;
+
+use super::expression::Typed;
+use super::{KNOWN_FROM, KNOWN_UNTIL};
+
+/// What is read of the events, how it is ordered, and who is described.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// Names and types of the entity's columns.
+    pub entity: Vec<(String, Typed)>,
+    pub event_time: Expr,
+    pub visibility: Visibility,
+    /// The filter of the whole definition.
+    pub filter: Option<Expr>,
+    pub values: Vec<Typed>,
+    pub conditions: Vec<Expr>,
+    /// Values that order rows of equal event time.
+    pub ties: Vec<usize>,
+    /// Values that functions take by order: they order what even known-from leaves open, so that equal rows cannot
+    /// swap a result.
+    pub ordered: Vec<usize>,
+    has_known_from: bool,
+    has_known_until: bool,
+}
+
+/// Where the projection put what.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    pub keys: usize,
+    pub values: usize,
+    pub conditions: usize,
+    /// Only if visibility depends on it.
+    pub known_from: Option<usize>,
+    pub known_until: Option<usize>,
+    pub order: Vec<usize>,
+}
+
+impl Layout {
+    pub fn time(&self) -> usize {
+        self.keys
+    }
+}
+
+impl Inputs {
+    pub fn new(table: &Schema, entity: Vec<(String, Typed)>, event_time: Typed, visibility: Visibility) -> Self {
+        Inputs {
+            entity,
+            event_time: cast(event_time.expr, types::timestamp()),
+            visibility,
+            filter: None,
+            values: Vec::new(),
+            conditions: Vec::new(),
+            ties: Vec::new(),
+            ordered: Vec::new(),
+            has_known_from: table.field_with_name(KNOWN_FROM).is_ok(),
+            has_known_until: table.field_with_name(KNOWN_UNTIL).is_ok(),
+        }
+    }
+
+    /// The index of a value; the same expression has one index.
+    pub fn value(&mut self, value: Typed) -> usize {
+        index_of(&mut self.values, value)
+    }
+
+    pub fn condition(&mut self, condition: Expr) -> usize {
+        index_of(&mut self.conditions, condition)
+    }
+
+    pub fn layout(&self) -> Layout {
+        let keys = self.entity.len();
+        let values = keys + 1;
+        let conditions = values + self.values.len();
+        let from = conditions + self.conditions.len();
+        let until = from + usize::from(self.has_known_from);
+        let known = self.visibility == Visibility::Known;
+        let mut order: Vec<usize> = (0..=keys).collect();
+        order.extend(self.ties.iter().map(|i| values + i));
+        order.extend(self.has_known_from.then_some(from));
+        order.extend(self.ordered.iter().map(|i| values + i));
+        Layout {
+            keys,
+            values,
+            conditions,
+            known_from: (known && self.has_known_from).then_some(from),
+            known_until: (known && self.has_known_until).then_some(until),
+            order,
+        }
+    }
+
+    /// The events that can be anybody's history, as the layout's columns.
+    pub fn project(&self, events: DataFrame) -> Result<DataFrame> {
+        let mut keep = self.event_time.clone().is_not_null();
+        for (_, key) in &self.entity {
+            keep = keep.and(key.expr.clone().is_not_null());
+        }
+        if let Some(filter) = &self.filter {
+            keep = keep.and(filter.clone());
+        }
+        if self.visibility == Visibility::EventTime && self.has_known_until {
+            keep = keep.and(column(KNOWN_UNTIL).is_null());
+        }
+        let mut columns: Vec<Expr> = Vec::new();
+        let mut add = |name: String, expr: Expr| columns.push(expr.alias(name));
+        self.entity.iter().enumerate().for_each(|(i, (_, key))| add(format!("k{i}"), key.expr.clone()));
+        add("t".into(), self.event_time.clone());
+        self.values.iter().enumerate().for_each(|(i, value)| add(format!("v{i}"), value.expr.clone()));
+        self.conditions.iter().enumerate().for_each(|(i, condition)| add(format!("c{i}"), condition.clone()));
+        if self.has_known_from {
+            add("f".into(), cast(column(KNOWN_FROM), types::timestamp()));
+        }
+        if self.has_known_until && self.visibility == Visibility::Known {
+            add("u".into(), cast(column(KNOWN_UNTIL), types::timestamp()));
+        }
+        events.filter(keep).and_then(|events| events.select(columns)).map_err(session::error)
+    }
+
+    /// The spine as entity keys of the table's types, `as_of` and `_row`.
+    pub fn project_spine(&self, spine: DataFrame) -> Result<DataFrame> {
+        let mut columns: Vec<Expr> = Vec::new();
+        for (name, key) in &self.entity {
+            columns.push(cast(column(name), key.data_type.clone()).alias(name));
+        }
+        columns.push(cast(column(super::AS_OF), types::timestamp()).alias(super::AS_OF));
+        columns.push(cast(column(super::ROW), DataType::Int64).alias(super::ROW));
+        spine.select(columns).map_err(session::error)
+    }
+}
+
+fn column(name: &str) -> Expr {
+    Expr::Column(Column::new_unqualified(name))
+}
+
+fn index_of<T: PartialEq>(list: &mut Vec<T>, item: T) -> usize {
+    match list.iter().position(|have| *have == item) {
+        Some(index) => index,
+        None => {
+            list.push(item);
+            list.len() - 1
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The DataFusion session every job computes in, set up once so that all of them mean the same by a string, a time
+//! zone and a memory limit.
+//!
+//! Strings are `Utf8` inside and outside: the Parquet reader and the SQL parser would otherwise hand out views, and a
+//! table's declared schema would differ from its result's. Times are UTC. Under a memory limit joins are sort-merge
+//! joins, because the build side of a hash join does not spill.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use datafusion::catalog::TableProvider;
+use datafusion::config::Dialect;
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::error::{Error, Kind, Result};
+
+/// Rows per batch.
+pub const BATCH_ROWS: usize = 8192;
+
+/// Consumers that an out-of-memory error names.
+const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
+
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// Partitions computed at a time.
+    pub threads: usize,
+    /// Bytes that operators may hold before they spill; `None` is no limit.
+    pub memory_limit: Option<usize>,
+    /// Where they spill to; `None` is the system's directory for temporary files.
+    pub spill_dir: Option<PathBuf>,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        SessionOptions { threads: 1, memory_limit: None, spill_dir: None }
+    }
+}
+
+/// A DataFusion session with Scorehouse's settings.
+#[derive(Clone)]
+pub struct Session {
+    context: SessionContext,
+}
+
+impl Session {
+    pub fn new(options: &SessionOptions) -> Result<Session> {
+        let mut runtime = RuntimeEnvBuilder::new();
+        if let Some(limit) = options.memory_limit {
+            let pool = TrackConsumersPool::new(FairSpillPool::new(limit), NAMED_CONSUMERS);
+            runtime = runtime.with_memory_pool(Arc::new(pool));
+        }
+        if let Some(directory) = &options.spill_dir {
+            runtime = runtime.with_temp_file_path(directory);
+        }
+        let runtime = runtime.build_arc().map_err(error)?;
+        Ok(Session { context: SessionContext::new_with_config_rt(config(options), runtime) })
+    }
+
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// Makes a table readable as `name`, in place of one that was registered before.
+    pub fn register(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
+        self.context.deregister_table(name).map_err(error)?;
+        self.context.register_table(name, table).map_err(error)?;
+        Ok(())
+    }
+
+    /// As [`Self::register`], for rows in memory.
+    pub fn register_batches(&self, name: &str, schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<()> {
+        let table = MemTable::try_new(schema, vec![batches]).map_err(error)?;
+        self.register(name, Arc::new(table))
+    }
+
+    /// A query, planned. Statements that would change anything are refused.
+    pub async fn sql(&self, query: &str) -> Result<DataFrame> {
+        let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        self.context.sql_with_options(query, only_queries).await.map_err(error)
+    }
+
+    pub async fn table(&self, name: &str) -> Result<DataFrame> {
+        self.context.table(name).await.map_err(error)
+    }
+
+    /// Runs a plan and holds its result in memory.
+    pub async fn collect(&self, frame: DataFrame) -> Result<Vec<RecordBatch>> {
+        frame.collect().await.map_err(error)
+    }
+}
+
+fn config(options: &SessionOptions) -> SessionConfig {
+    let threads = options.threads.max(1);
+    let mut config = SessionConfig::new()
+        .with_target_partitions(threads)
+        .with_batch_size(BATCH_ROWS)
+        .with_information_schema(false);
+    let set = config.options_mut();
+    set.sql_parser.dialect = Dialect::PostgreSQL;
+    set.sql_parser.map_string_types_to_utf8view = false;
+    set.execution.parquet.schema_force_view_types = false;
+    set.execution.time_zone = Some("UTC".into());
+    if let Some(limit) = options.memory_limit {
+        set.optimizer.prefer_hash_join = false;
+        // Every sort sets this aside for its merge; two per partition must leave room for rows.
+        let reserve = set.execution.sort_spill_reservation_bytes.min(limit / (threads * 16));
+        set.execution.sort_spill_reservation_bytes = reserve;
+    }
+    config
+}
+
+/// DataFusion's error as ours. One of ours that passed through a stream comes out as it went in.
+pub fn error(error: DataFusionError) -> Error {
+    match error {
+        DataFusionError::Context(doing, inner) => self::error(*inner).context(doing),
+        DataFusionError::Diagnostic(_, inner) => self::error(*inner),
+        DataFusionError::External(inner) => match inner.downcast::<Error>() {
+            Ok(ours) => *ours,
+            Err(other) => Error::internal(other.to_string()),
+        },
+        DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
+            Ok(inner) => self::error(inner),
+            Err(shared) => Error::new(kind(&shared), shared.strip_backtrace()),
+        },
+        other => Error::new(kind(&other), other.strip_backtrace()).caused_by(other),
+    }
+}
+
+fn kind(error: &DataFusionError) -> Kind {
+    match error {
+        DataFusionError::Shared(inner) => kind(inner),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => kind(inner),
+        DataFusionError::External(inner) => inner.downcast_ref::<Error>().map_or(Kind::Internal, Error::kind),
+        DataFusionError::ArrowError(arrow, _) => match arrow.as_ref() {
+            // A row that an expression cannot be computed for.
+            ArrowError::DivideByZero | ArrowError::ArithmeticOverflow(_) | ArrowError::CastError(_) => Kind::Data,
+            ArrowError::ParseError(_) => Kind::Data,
+            ArrowError::IoError(..) => Kind::Temporary,
+            _ => Kind::Internal,
+        },
+        DataFusionError::SQL(..) | DataFusionError::SchemaError(..) | DataFusionError::Plan(_) => Kind::Definition,
+        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => Kind::Temporary,
+        _ => Kind::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::DataType;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn strings_stay_utf8_and_times_are_utc() {
+        let session = Session::new(&SessionOptions::default()).unwrap();
+        let frame = session.sql("select cast(1 as varchar) as a, upper('x') as b").await.unwrap();
+        for field in frame.schema().fields() {
+            assert_eq!(field.data_type(), &DataType::Utf8, "{field}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_queries_run() {
+        let session = Session::new(&SessionOptions::default()).unwrap();
+        for statement in ["create table a as select 1", "set datafusion.execution.batch_size = 1", "drop table a"] {
+            assert_eq!(session.sql(statement).await.unwrap_err().kind(), Kind::Definition, "{statement}");
+        }
+    }
+
+    #[test]
+    fn our_errors_survive_the_passage_through_a_stream() {
+        let ours = DataFusionError::External(Box::new(Error::data("overflow")));
+        let ours = DataFusionError::Shared(Arc::new(DataFusionError::Context("merge".into(), Box::new(ours))));
+        let error = error(ours);
+        assert_eq!((error.kind(), error.to_string()), (Kind::Data, "merge: overflow".to_string()));
+    }
+}
