@@ -47,14 +47,17 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let raw = profile.raw.strip_prefix("file://").unwrap_or(&profile.raw).to_string();
     if raw.contains("://") {
         let help = "generate locally, then copy";
-        return Err(Error::definition(format!("events are generated into a local directory, not {raw}\n  help: {help}")));
+        return Err(Error::definition(format!(
+            "events are generated into a local directory, not {raw}\n  help: {help}"
+        )));
     }
     let start = arguments.date.checked_sub_days(Days::new(u64::from(arguments.days.max(1)) - 1));
     let config = Config {
         raw: raw.clone().into(),
         users: arguments.users,
         days: arguments.days,
-        start: start.ok_or_else(|| Error::definition("the first day lies before all calendars\n  help: fewer --days"))?,
+        start: start
+            .ok_or_else(|| Error::definition("the first day lies before all calendars\n  help: fewer --days"))?,
         seed: arguments.seed,
         threads: open::threads(&profile),
         late_share: arguments.late_share,

@@ -28,7 +28,10 @@ pub fn written(job: &Job, name: &str, lines: &[Written], as_json: bool) -> Resul
             "written" => (thousands(line.rows), bytes(line.bytes)),
             _ => ("".to_string(), "".to_string()),
         };
-        text.push_str(&format!("{:<width$}  {rows:>12}  {size:>10}  {:>8.1}  {}", line.table, line.seconds, line.status));
+        text.push_str(&format!(
+            "{:<width$}  {rows:>12}  {size:>10}  {:>8.1}  {}",
+            line.table, line.seconds, line.status
+        ));
         if let Some(auc) = line.details.get("roc_auc").and_then(|v| v.as_f64()) {
             text.push_str(&format!(", ROC AUC {auc:.4} out of sample"));
         }
@@ -43,7 +46,10 @@ pub fn written(job: &Job, name: &str, lines: &[Written], as_json: bool) -> Resul
         let lake = job.profile.lake.as_str();
         let order = format!("select * from {table} where logical_date = '{}' order by score limit 10", job.date);
         text.push_str(&format!("Look at it:\n  scorehouse query --lake {lake} \"{order}\"\n"));
-        text.push_str(&format!("  python3 -c \"import deltalake; print(deltalake.DeltaTable('{lake}/{}').to_pandas())\"\n", scores.table));
+        text.push_str(&format!(
+            "  python3 -c \"import deltalake; print(deltalake.DeltaTable('{lake}/{}').to_pandas())\"\n",
+            scores.table
+        ));
     }
     print(&text)
 }

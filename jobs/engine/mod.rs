@@ -1,4 +1,5 @@
-//! DataFusion sessions, point-in-time features, sequences.
+//! DataFusion sessions, typed plans of SQL tables, point-in-time features and sequences.
 
 pub mod pit;
+pub mod plan;
 pub mod session;

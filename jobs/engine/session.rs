@@ -101,10 +101,8 @@ impl Session {
 
 fn config(options: &SessionOptions) -> SessionConfig {
     let threads = options.threads.max(1);
-    let mut config = SessionConfig::new()
-        .with_target_partitions(threads)
-        .with_batch_size(BATCH_ROWS)
-        .with_information_schema(false);
+    let mut config =
+        SessionConfig::new().with_target_partitions(threads).with_batch_size(BATCH_ROWS).with_information_schema(false);
     let set = config.options_mut();
     set.sql_parser.dialect = Dialect::PostgreSQL;
     set.sql_parser.map_string_types_to_utf8view = false;

@@ -93,7 +93,8 @@ mod tests {
     use arrow::array::{ArrayRef, StringViewArray};
 
     fn fitted(fixture: &Fixture, class_weight: ClassWeight) -> Fitted {
-        let matrix = Matrix::from_batches(&fixture.batch.schema(), std::slice::from_ref(&fixture.batch), &NAMES).unwrap();
+        let matrix =
+            Matrix::from_batches(&fixture.batch.schema(), std::slice::from_ref(&fixture.batch), &NAMES).unwrap();
         let request = FitRequest {
             matrix: &matrix,
             labels: &fixture.labels,

@@ -27,9 +27,7 @@ pub async fn run(root: &Path) -> Result<Checked> {
     let files = load::read(root)?;
     let (loaded, mut errors) = load::compile(&files)?;
     let project = &loaded.project;
-    let mut count = 0;
     for table in project.tables.values() {
-        count += table.tests.len();
         errors.extend(cases::run(&loaded.catalog, table).await?);
     }
     errors.sort();
@@ -41,7 +39,7 @@ pub async fn run(root: &Path) -> Result<Checked> {
         features: project.groups.values().map(|group| group.names().count()).sum(),
         sequences: project.sequences.len(),
         models: project.models.len(),
-        cases: count,
+        cases: project.tables.values().map(|table| table.tests.len()).sum(),
         errors,
     })
 }

@@ -13,8 +13,8 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 
-use super::load;
 use super::job::{Job, Pins, Written, definition_text, instant, quoted};
+use super::load;
 use super::progress::thousands;
 use crate::define::features::{FeatureGroup, History};
 use crate::define::sequence::Sequence;
@@ -102,7 +102,7 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
         Definition::Group(group) => compute(job, &session, &pins, group, spine).await?,
         Definition::Sequence(sequence) => compute_sequence(job, &session, &pins, sequence, spine).await?,
     };
-    let schema = stored_schema(&definition.schema(job, &session)?, history);
+    let schema = stored_schema(definition.schema(job, &session)?.as_ref(), history);
     let spec = TableSpec {
         name: path.clone(),
         description: definition.description().to_string(),
@@ -180,9 +180,13 @@ fn stored_schema(computed: &Schema, history: &History) -> SchemaRef {
         }
     }
     fields.push(
-        Field::new("as_of", timestamp(), false).with_metadata(comment("The instant at which the row is what was known.")),
+        Field::new("as_of", timestamp(), false)
+            .with_metadata(comment("The instant at which the row is what was known.")),
     );
-    let rest = computed.fields().iter().filter(|f| !history.entity.contains(f.name()) && f.name() != "as_of" && f.name() != "_row");
+    let rest = computed
+        .fields()
+        .iter()
+        .filter(|f| !history.entity.contains(f.name()) && f.name() != "as_of" && f.name() != "_row");
     fields.extend(rest.map(|f| f.as_ref().clone()));
     fields.push(
         Field::new("logical_date", DataType::Date32, false).with_metadata(comment("The night that computed the row.")),

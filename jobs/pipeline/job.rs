@@ -14,10 +14,10 @@ use sha2::{Digest, Sha256};
 
 use super::open;
 use super::progress::Progress;
+use crate::define::Project;
 use crate::define::profile::Profile;
 use crate::define::types::DAY;
-use crate::define::Project;
-use crate::engine::plan::catalog::Catalog;
+use crate::engine::plan::Catalog;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::lake::{Lake, Outcome, Raw, Snapshot, Unit};
@@ -59,11 +59,27 @@ impl Written {
             Outcome::AlreadyDone { version } => ("unchanged", 0, 0, *version),
         };
         let seconds = (seconds * 1000.0).round() / 1000.0;
-        Written { table: table.into(), status: status.into(), rows, bytes, version: Some(version), seconds, details: Map::new() }
+        Written {
+            table: table.into(),
+            status: status.into(),
+            rows,
+            bytes,
+            version: Some(version),
+            seconds,
+            details: Map::new(),
+        }
     }
 
     pub fn unchanged(table: impl Into<String>, status: impl Into<String>, version: Option<u64>) -> Self {
-        Written { table: table.into(), status: status.into(), rows: 0, bytes: 0, version, seconds: 0.0, details: Map::new() }
+        Written {
+            table: table.into(),
+            status: status.into(),
+            rows: 0,
+            bytes: 0,
+            version,
+            seconds: 0.0,
+            details: Map::new(),
+        }
     }
 
     pub fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {

@@ -11,7 +11,7 @@ use crate::define::model::SpineKind;
 use crate::define::yaml::Origin;
 use crate::define::{Diagnostic, FeatureGroup, Model, Project, Sequence, TextFile, diagnostic};
 use crate::engine::pit;
-use crate::engine::plan::catalog::Catalog;
+use crate::engine::plan::Catalog;
 use crate::engine::session::{Session, SessionOptions};
 use crate::error::{Error, Result};
 use crate::learn::params::Params;
@@ -168,7 +168,9 @@ fn quoted_names(message: &str) -> Vec<String> {
 pub fn read(root: &Path) -> Result<Vec<TextFile>> {
     if !root.is_dir() {
         let message = format!("there is no project directory {}", root.display());
-        return Err(Error::definition(format!("{message}\n  help: --project names the directory with sql/, features/ and models/")));
+        return Err(Error::definition(format!(
+            "{message}\n  help: --project names the directory with sql/, features/ and models/"
+        )));
     }
     let mut files = Vec::new();
     for folder in ["sql", "features", "models"] {

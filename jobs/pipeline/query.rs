@@ -10,9 +10,9 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
 use datafusion::common::Column;
+use datafusion::common::TableReference;
 use datafusion::logical_expr::{Expr, col};
 use datafusion::prelude::DataFrame;
-use datafusion::sql::TableReference;
 use datafusion::sql::parser::DFParser;
 use datafusion::sql::resolve::resolve_table_references;
 

@@ -59,7 +59,9 @@ pub async fn events(job: &Job, model: &str) -> Result<Vec<Event>> {
     let mut events: Vec<Event> = rows.iter().flat_map(|batch| read(batch)).collect();
     events.retain(|event| event.logical_date <= job.date);
     let rank = |event: &str| ["trained", "refused", "promoted"].iter().position(|e| *e == event);
-    events.sort_by(|a, b| (a.logical_date, rank(&a.event), &a.version).cmp(&(b.logical_date, rank(&b.event), &b.version)));
+    events.sort_by(|a, b| {
+        (a.logical_date, rank(&a.event), &a.version).cmp(&(b.logical_date, rank(&b.event), &b.version))
+    });
     Ok(events)
 }
 

@@ -18,8 +18,9 @@ use crate::define::model::Scoring;
 use crate::define::types::timestamp;
 use crate::error::{Context, Error, Result};
 use crate::lake::{Replace, TableSpec};
-use crate::learn::artifact::{Artifact, Scorer};
+use crate::learn::artifact::Artifact;
 use crate::learn::score::{Decisions, Scale};
+use crate::learn::scorer::Scorer;
 
 /// What a score says before there is a champion.
 pub const NO_CHAMPION: &str = "no_champion";
@@ -71,7 +72,7 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
                 })?,
                 Scoring::Applications(_) => vectors::assemble(job, &pins, &inputs, &rows).await?,
             };
-            Some(predict(artifact, vectors).await?)
+            Some(predict(artifact, vectors, job.threads()).await?)
         }
     };
     let batch = scored(job, model, &rows, probabilities.as_deref(), version)?;
@@ -92,8 +93,8 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
     Ok(written)
 }
 
-async fn predict(artifact: Artifact, vectors: RecordBatch) -> Result<Vec<f64>> {
-    let task = tokio::task::spawn_blocking(move || Scorer::new(&artifact)?.score(&vectors));
+async fn predict(artifact: Artifact, vectors: RecordBatch, threads: usize) -> Result<Vec<f64>> {
+    let task = tokio::task::spawn_blocking(move || Scorer::new(&artifact, threads)?.score(&vectors));
     task.await.map_err(|e| Error::internal(format!("scoring did not end: {e}")))?
 }
 

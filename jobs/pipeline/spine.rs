@@ -5,15 +5,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::{cast, filter_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use chrono::NaiveDate;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, SortExpr, lit};
 use datafusion::prelude::{DataFrame, JoinType};
-use rand::seq::index::sample;
 use rand::SeedableRng;
+use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 
 use super::job::{Job, Pins, end_of, instant, quoted};
@@ -149,7 +149,8 @@ fn population(job: &Job, session: &Session, model: &Model, pins: &Pins, table: &
 }
 
 async fn collect_sorted(frame: DataFrame, model: &Model) -> Result<RecordBatch> {
-    let names = model.entity.iter().map(String::as_str).chain(["as_of"]).chain(model.spine_key().iter().map(String::as_str));
+    let names =
+        model.entity.iter().map(String::as_str).chain(["as_of"]).chain(model.spine_key().iter().map(String::as_str));
     let present: Vec<String> = frame.schema().fields().iter().map(|f| f.name().clone()).collect();
     let order: Vec<SortExpr> =
         names.filter(|n| present.iter().any(|p| p == n)).map(|n| Expr::from(quoted(n)).sort(true, true)).collect();

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chrono::{Days, NaiveDate};
+use chrono::NaiveDate;
 use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 
@@ -15,15 +15,16 @@ use super::job::{Job, Pins, Written, definition_text};
 use super::progress::thousands;
 use crate::define::Table;
 use crate::define::table::Materialized;
+use crate::engine::plan::known::Days;
 use crate::engine::plan::{audits, known, versions};
 use crate::engine::session::Session;
 use crate::error::{Context, Error, Result};
-use crate::lake::{Replace, Snapshot, TableSpec};
+use crate::lake::{Replace, Snapshot, TableSpec, Writer};
 
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
     for table in job.project.tables.values().filter(|t| job.selected(&t.name)) {
-        written.push(build(job, table).await.with_context(|| format!("table {}", table.name))?);
+        written.push(refresh(job, table).await.with_context(|| format!("table {}", table.name))?);
     }
     Ok(written)
 }
@@ -35,7 +36,7 @@ enum Scope {
     Days(BTreeSet<NaiveDate>),
 }
 
-async fn build(job: &Job, table: &Table) -> Result<Written> {
+async fn refresh(job: &Job, table: &Table) -> Result<Written> {
     let path = format!("tables/{}", table.name);
     let step = job.progress.step(&path);
     let pins = job.pin(table.inputs.iter().map(String::as_str)).await?;
@@ -63,42 +64,50 @@ async fn build(job: &Job, table: &Table) -> Result<Written> {
             step.done("unchanged");
             return Ok(Written::unchanged(path, "unchanged", Some(existing.version())));
         }
-        if !same {
-            scope = Scope::All;
-        }
     }
-    let fresh = match &existing {
-        None => true,
-        Some(existing) => !same_definition(existing, &definition).await?,
+    let held = match existing {
+        Some(existing) if same_definition(&existing, &definition).await? => Some(existing),
+        _ => None,
     };
-    let spec = spec(job, table)?;
-    let mut writer = job.lake.writer(&spec).await?;
+    let mut writer = job.lake.writer(&spec(job, table)?).await?;
+    for range in ranges(&scope) {
+        write_range(job, table, &pins, held.as_ref(), range, &mut writer).await?;
+    }
     let replace = match &scope {
         Scope::All => Replace::All,
         Scope::Days(days) => Replace::Partitions(days.iter().map(ToString::to_string).collect()),
     };
-    for range in ranges(&scope) {
-        let session = job.session()?;
-        let computed = compute(job, &session, table, &pins, range)?;
-        let rows = match (&existing, fresh) {
-            (Some(existing), false) => {
-                let held = held_rows(&session, existing, range)?;
-                versions::merge(held, computed, &table.key, job.as_of()).await?
-            }
-            _ => versions::first(computed)?,
-        };
-        audit(job, &session, table, rows.clone()).await?;
-        let rows = sorted(rows, table)?;
-        let mut stream = rows.execute_stream().await?;
-        while let Some(batch) = stream.next().await {
-            writer.write(&batch?).await?;
-        }
-    }
-    let info = job.commit_info("tables", &definition, &pins);
-    let outcome = writer.commit(replace, &unit, info).await?;
+    let outcome = writer.commit(replace, &unit, job.commit_info("tables", &definition, &pins)).await?;
     let written = Written::new(path, &outcome, step.seconds());
     step.done(&format!("{} rows", thousands(written.rows)));
     Ok(written)
+}
+
+/// Computes, merges, audits and writes a run of days, or all of them.
+async fn write_range(
+    job: &Job,
+    table: &Table,
+    pins: &Pins,
+    held: Option<&Snapshot>,
+    range: Option<Days>,
+    writer: &mut Writer,
+) -> Result<()> {
+    let session = job.session()?;
+    let mut inputs = HashMap::new();
+    for name in &table.inputs {
+        inputs.insert(name.clone(), pins.get(name)?.provider()?);
+    }
+    let computed = known::build(session.context(), &job.catalog, table, &inputs, job.as_of(), range)?;
+    let rows = match held {
+        Some(held) => versions::merge(held_rows(&session, held, range)?, computed, &table.key, job.as_of()).await?,
+        None => versions::first(computed)?,
+    };
+    audit(job, &session, table, rows.clone()).await?;
+    let mut stream = sorted(rows, table)?.execute_stream().await?;
+    while let Some(batch) = stream.next().await {
+        writer.write(&batch?).await?;
+    }
+    Ok(())
 }
 
 async fn same_definition(existing: &Snapshot, definition: &str) -> Result<bool> {
@@ -107,26 +116,12 @@ async fn same_definition(existing: &Snapshot, definition: &str) -> Result<bool> 
 }
 
 /// The rows of a table that a computation will replace, with all their versions.
-fn held_rows(session: &Session, existing: &Snapshot, range: Option<(NaiveDate, NaiveDate)>) -> Result<DataFrame> {
+fn held_rows(session: &Session, existing: &Snapshot, range: Option<Days>) -> Result<DataFrame> {
     let frame = session.context().read_table(existing.provider()?)?;
     Ok(match range {
         None => frame,
         Some((from, to)) => frame.filter(known::day_filter(from, to))?,
     })
-}
-
-fn compute(
-    job: &Job,
-    session: &Session,
-    table: &Table,
-    pins: &Pins,
-    range: Option<(NaiveDate, NaiveDate)>,
-) -> Result<DataFrame> {
-    let mut inputs = HashMap::new();
-    for name in &table.inputs {
-        inputs.insert(name.clone(), pins.get(name)?.provider()?);
-    }
-    known::build(session.context(), &job.catalog, table, &inputs, job.as_of(), range)
 }
 
 /// Runs the table's audits over the rows that would be current.
@@ -140,11 +135,7 @@ async fn audit(job: &Job, session: &Session, table: &Table, rows: DataFrame) -> 
         others.insert(name.clone(), pins.current(session, &name, job.as_of())?);
     }
     let failures = audits::run(session.context(), table, rows, &others).await?;
-    if failures.is_empty() {
-        return Ok(());
-    }
-    let text: Vec<String> = failures.iter().map(ToString::to_string).collect();
-    Err(Error::data(format!("{}\n{} of its audits failed; nothing was committed", text.join("\n"), failures.len())))
+    audits::into_error(table, failures).map_or(Ok(()), Err)
 }
 
 /// Rows of a day together, and in event order within it, which is how features read them.
@@ -201,8 +192,8 @@ async fn changed_days(
     let (back, ahead) = (table.lookback.ceil_days() as u64, table.lookahead.ceil_days() as u64);
     let mut days = BTreeSet::new();
     for day in changed {
-        let mut at = day.checked_sub_days(Days::new(ahead)).unwrap_or(day);
-        let end = day.checked_add_days(Days::new(back)).unwrap_or(day).min(job.date);
+        let mut at = day.checked_sub_days(chrono::Days::new(ahead)).unwrap_or(day);
+        let end = day.checked_add_days(chrono::Days::new(back)).unwrap_or(day).min(job.date);
         while at <= end {
             days.insert(at);
             at = at.succ_opt().unwrap_or(NaiveDate::MAX);
@@ -224,9 +215,9 @@ fn different(
 }
 
 /// Runs of consecutive days; `None` is all days.
-fn ranges(scope: &Scope) -> Vec<Option<(NaiveDate, NaiveDate)>> {
+fn ranges(scope: &Scope) -> Vec<Option<Days>> {
     let Scope::Days(days) = scope else { return vec![None] };
-    let mut ranges: Vec<(NaiveDate, NaiveDate)> = Vec::new();
+    let mut ranges: Vec<Days> = Vec::new();
     for day in days {
         match ranges.last_mut() {
             Some((_, to)) if to.succ_opt() == Some(*day) => *to = *day,

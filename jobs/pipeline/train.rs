@@ -20,10 +20,12 @@ use crate::define::{FeatureGroup, Model};
 use crate::error::{Context, Error, Kind, Result};
 use crate::lake::{Replace, TableSpec, Unit};
 use crate::learn::artifact::Artifact;
+use crate::learn::evaluate::Segment;
 use crate::learn::matrix::Matrix;
 use crate::learn::metrics::Metrics;
+use crate::learn::prior;
 use crate::learn::split::{TestStart, Validation};
-use crate::learn::train::{self, FitRequest, Fitted, Segment};
+use crate::learn::train::{self, FitRequest, Fitted};
 
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
@@ -125,14 +127,13 @@ async fn fit(
     let (labels, validation) = (spine.labels.clone(), validation(&model.validation));
     let (embargo, rounds, stop) = (model.label.known_after(), model.head.rounds, model.head.early_stopping);
     let class_weight = match model.head.class_weight {
-        ClassWeight::None => train::ClassWeight::None,
-        ClassWeight::Balanced => train::ClassWeight::Balanced,
+        ClassWeight::None => prior::ClassWeight::None,
+        ClassWeight::Balanced => prior::ClassWeight::Balanced,
     };
     let threshold = model.decisions.first().and_then(|d| d.below).unwrap_or(0.5);
     let threads = job.threads();
     let task = tokio::task::spawn_blocking(move || {
-        let segments: Vec<Segment> =
-            segments.into_iter().filter(|(name, _)| name != "all").map(|(name, rows)| Segment { name, rows }).collect();
+        let segments: Vec<Segment> = segments.into_iter().filter(|(name, _)| name != "all").collect();
         train::fit(&FitRequest {
             matrix: &matrix,
             labels: &labels,
@@ -180,7 +181,10 @@ fn out_of_sample(fitted: &Fitted) -> Result<&Metrics> {
 }
 
 fn summary(metrics: &Metrics) -> String {
-    let shown = metrics.entries().into_iter().filter(|(name, _)| ["roc_auc", "average_precision", "ks", "brier"].contains(name));
+    let shown = metrics
+        .entries()
+        .into_iter()
+        .filter(|(name, _)| ["roc_auc", "average_precision", "ks", "brier"].contains(name));
     let parts: Vec<String> = shown.filter_map(|(name, value)| value.map(|v| format!("{name} {v:.4}"))).collect();
     parts.join("  ")
 }
@@ -220,7 +224,8 @@ async fn register(
         }
     }
     if below.is_empty() {
-        let why = if champion.is_some() { "reaches the floors; retrained" } else { "reaches the floors; first champion" };
+        let why =
+            if champion.is_some() { "reaches the floors; retrained" } else { "reaches the floors; first champion" };
         return registry::append(job, &[event("trained", ""), event("promoted", why)]).await;
     }
     let note = format!("version {version} is refused: {}", below.join(", "));
@@ -246,7 +251,8 @@ async fn store_training_set(
     }
     let mut fields: Vec<Field> = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
-    let identity = model.entity.iter().map(String::as_str).chain(["as_of"]).chain(model.spine_key().iter().map(String::as_str));
+    let identity =
+        model.entity.iter().map(String::as_str).chain(["as_of"]).chain(model.spine_key().iter().map(String::as_str));
     for name in identity {
         let index = spine.rows.schema().index_of(name)?;
         if fields.iter().all(|f| f.name() != name) {

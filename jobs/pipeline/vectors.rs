@@ -8,15 +8,14 @@ use arrow::array::{Array, RecordBatch, UInt64Array};
 use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
+use datafusion::common::TableReference;
 use datafusion::physical_plan::SendableRecordBatchStream;
-use datafusion::sql::TableReference;
 use futures::StreamExt;
 
 use super::features;
 use super::job::{Job, Pins};
 use crate::define::inputs::{Input, mentioned};
 use crate::define::{Model, inputs};
-use crate::engine::session::Session;
 use crate::error::{Error, Result};
 
 /// A model's inputs, and what its segments look at besides.

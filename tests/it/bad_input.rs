@@ -162,16 +162,32 @@ fn definitions_that_are_wrong_are_refused_with_line_and_help() {
         "ovr: [1d]}\n  - {fn: count",
         &["features/pays.yaml:6:", "unknown key `ovr`", "did you mean `over`?"],
     );
-    check("features/pays.yaml", "of: amount", "of: amuont", &["features/pays.yaml:6:", "amuont", "did you mean `amount`?"]);
-    check("features/pays.yaml", "table: payments", "table: payment", &["features/pays.yaml:4:1", "did you mean `payments`?"]);
+    check(
+        "features/pays.yaml",
+        "of: amount",
+        "of: amuont",
+        &["features/pays.yaml:6:", "amuont", "did you mean `amount`?"],
+    );
+    check(
+        "features/pays.yaml",
+        "table: payments",
+        "table: payment",
+        &["features/pays.yaml:4:1", "did you mean `payments`?"],
+    );
     check("sql/marts/payments.sql", "from pay", "form pay", &["sql/marts/payments.sql:1:"]);
     check("sql/marts/payments.sql", "amount from", "amonut from", &["sql/marts/payments.sql:1:", "amonut", "amount"]);
-    check("sql/marts/payments.yaml", "key: [id]", "key: [ide]", &["sql/marts/payments.yaml:3:", "ide", "did you mean `id`?"]);
-    check("sql/marts/payments.yaml", "expect: [{id: p1, amount: '10.00'}]", "expect: [{id: p1, amount: '11.00'}]", &[
-        "sql/marts/payments.yaml:",
-        "10.00",
-        "11.00",
-    ]);
+    check(
+        "sql/marts/payments.yaml",
+        "key: [id]",
+        "key: [ide]",
+        &["sql/marts/payments.yaml:3:", "ide", "did you mean `id`?"],
+    );
+    check(
+        "sql/marts/payments.yaml",
+        "expect: [{id: p1, amount: '10.00'}]",
+        "expect: [{id: p1, amount: '11.00'}]",
+        &["sql/marts/payments.yaml:", "10.00", "11.00"],
+    );
     check("sql/sources.yaml", "id: string", "id: sting", &["sql/sources.yaml:8:", "did you mean `string`?"]);
 }
 

@@ -102,7 +102,8 @@ fn a_night_before_there_is_a_champion_decides_nothing() {
     for job in ["ingest", "tables", "features", "score"] {
         world.job(job, "2025-06-30").ok();
     }
-    let rows = world.query("select decision, count(probability) as scored, count(*) as n from scores.credit group by 1");
+    let rows =
+        world.query("select decision, count(probability) as scored, count(*) as n from scores.credit group by 1");
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0]["decision"].as_str(), rows[0]["scored"].as_u64()), (Some("no_champion"), Some(0)));
 }

@@ -91,7 +91,8 @@ fn night_by_night_and_all_at_once_give_the_same_tables() {
         night(&slow, date);
     }
     night(&fast, "2024-03-01");
-    let stored = |world: &World, table: &str| world.query(&format!("select * from tables.{table} order by id, _known_from"));
+    let stored =
+        |world: &World, table: &str| world.query(&format!("select * from tables.{table} order by id, _known_from"));
     for table in ["pay", "payments"] {
         assert_eq!(stored(&slow, table), stored(&fast, table), "{table}");
     }

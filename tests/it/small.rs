@@ -136,7 +136,8 @@ pub fn two_days(world: &World) {
         ("p2", Some("u2"), Some("2024-02-28T11:00:00Z"), 250),
         ("p3", Some("u1"), Some("2024-02-28T23:59:59.999999Z"), 333),
     ];
-    let second = [("p4", Some("u1"), Some("2024-02-29T00:00:00Z"), 5000), ("p5", None, Some("2024-02-29T12:00:00Z"), 1)];
+    let second =
+        [("p4", Some("u1"), Some("2024-02-29T00:00:00Z"), 5000), ("p5", None, Some("2024-02-29T12:00:00Z"), 1)];
     deliver(world, "day=2024-02-28/a.parquet", &batch(&first));
     deliver(world, "day=2024-02-29/a.parquet", &batch(&second));
 }

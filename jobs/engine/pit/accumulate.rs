@@ -36,11 +36,9 @@ pub fn new(plan: &compile::Accumulator) -> Box<dyn Accumulate> {
         compile::Accumulator::Least => Box::new(Extreme { greatest: false, ..Extreme::default() }),
         compile::Accumulator::Greatest => Box::new(Extreme { greatest: true, ..Extreme::default() }),
         compile::Accumulator::Distinct => Box::new(Distinct::default()),
-        compile::Accumulator::Categories(values) => Box::new(Categories {
-            values: values.clone(),
-            codes: Vec::new(),
-            counts: vec![0; values.len() + 1],
-        }),
+        compile::Accumulator::Categories(values) => {
+            Box::new(Categories { values: values.clone(), codes: Vec::new(), counts: vec![0; values.len() + 1] })
+        }
     }
 }
 
@@ -60,9 +58,9 @@ impl Values {
         Ok(match column.data_type() {
             DataType::Float64 => Values::Floats(floats(column)?),
             DataType::Decimal128(_, scale) => Values::Decimals(decimals(column)?, *scale),
-            DataType::Utf8 => Values::Texts(
-                column.as_string_opt::<i32>().ok_or_else(|| unexpected(column.data_type()))?.clone(),
-            ),
+            DataType::Utf8 => {
+                Values::Texts(column.as_string_opt::<i32>().ok_or_else(|| unexpected(column.data_type()))?.clone())
+            }
             _ => Values::Longs(longs(column)?),
         })
     }
@@ -320,9 +318,7 @@ impl Accumulate for Categories {
 
     fn read(&mut self, reading: Reading, rows: &[u32], column: &mut Column) -> Result<(), Fault> {
         let share = match reading {
-            Reading::Share(category) if !rows.is_empty() => {
-                Some(f64::from(self.counts[category]) / rows.len() as f64)
-            }
+            Reading::Share(category) if !rows.is_empty() => Some(f64::from(self.counts[category]) / rows.len() as f64),
             _ => None,
         };
         column.float(share);

@@ -131,7 +131,8 @@ impl Events {
     }
 
     fn assemble(&mut self, batches: Vec<RecordBatch>) -> Result<Chunk> {
-        let schema = batches.first().map(RecordBatch::schema).ok_or_else(|| Error::internal("a chunk of no batches"))?;
+        let schema =
+            batches.first().map(RecordBatch::schema).ok_or_else(|| Error::internal("a chunk of no batches"))?;
         let batch = match batches.as_slice() {
             [single] => single.clone(),
             several => concat_batches(&schema, several)?,
@@ -151,9 +152,9 @@ impl Events {
 
     fn account_with(&self, chunk: usize) -> Result<()> {
         let pending: usize = self.pending.iter().map(RecordBatch::get_array_memory_size).sum();
-        self.memory.try_resize(pending + chunk).map_err(|e| {
-            session::error(e).context("an entity's history does not fit the memory limit")
-        })
+        self.memory
+            .try_resize(pending + chunk)
+            .map_err(|e| session::error(e).context("an entity's history does not fit the memory limit"))
     }
 }
 

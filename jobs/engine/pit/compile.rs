@@ -94,7 +94,9 @@ pub enum Reading {
 /// What a lane keeps while it sweeps.
 #[derive(Debug, Clone)]
 pub enum Accumulator {
-    Moments { squares: bool },
+    Moments {
+        squares: bool,
+    },
     Least,
     Greatest,
     Distinct,
@@ -258,11 +260,8 @@ fn place(
     );
     let kind = measure_kind(&feature.function, accumulator, &mut lane.accumulators);
     let length = feature.window.map(|w| w.micros());
-    let window = find_or_add(
-        &mut lane.windows,
-        |window| window.length == length,
-        || Window { length, measures: Vec::new() },
-    );
+    let window =
+        find_or_add(&mut lane.windows, |window| window.length == length, || Window { length, measures: Vec::new() });
     window.measures.push(Measure { feature: index, name: feature.name.clone(), kind });
     Ok(data_type)
 }
@@ -385,11 +384,7 @@ fn derived(
     columns
 }
 
-fn list_field(
-    field: &SequenceField,
-    scope: &Scope,
-    inputs: &mut Inputs,
-) -> Result<(ListField, DataType), Diagnostic> {
+fn list_field(field: &SequenceField, scope: &Scope, inputs: &mut Inputs) -> Result<(ListField, DataType), Diagnostic> {
     Ok(match &field.value {
         FieldValue::Of(sql) => {
             let typed = scope.compile(sql, &field.path)?;
@@ -442,7 +437,8 @@ fn documented(name: &str, data_type: DataType, doc: &str) -> Field {
 }
 
 fn no_order(origin: &Origin, path: &str, name: &str, table: &str) -> Diagnostic {
-    let message = format!("`{name}` depends on the order of rows with equal event time, which table {table} leaves open");
+    let message =
+        format!("`{name}` depends on the order of rows with equal event time, which table {table} leaves open");
     origin.at(path, message).expected(format!("`tie_breaker` or `key` of table {table}"))
 }
 

@@ -40,8 +40,9 @@ impl<'a> Scope<'a> {
         origin: &'a Origin,
     ) -> Result<Self, Diagnostic> {
         let what = what.into();
-        let schema = DFSchema::try_from(schema.clone())
-            .map_err(|e| origin.at("", format!("the columns of {what} cannot be told apart: {}", e.strip_backtrace())))?;
+        let schema = DFSchema::try_from(schema.clone()).map_err(|e| {
+            origin.at("", format!("the columns of {what} cannot be told apart: {}", e.strip_backtrace()))
+        })?;
         Ok(Scope { session, what, schema, origin })
     }
 
@@ -88,10 +89,7 @@ impl<'a> Scope<'a> {
         let planned = self.session.context().parse_sql_expr(sql, &self.schema);
         let expr = planned.map_err(|e| self.wrong(sql, path, &e))?.unalias();
         self.about_one_row(&expr, sql, path)?;
-        let expr = expr
-            .transform_up(|expr| rewrite(expr, &self.schema))
-            .map_err(|e| self.wrong(sql, path, &e))?
-            .data;
+        let expr = expr.transform_up(|expr| rewrite(expr, &self.schema)).map_err(|e| self.wrong(sql, path, &e))?.data;
         let data_type = self
             .session
             .context()

@@ -9,8 +9,8 @@ use datafusion::logical_expr::{Expr, cast};
 
 use crate::define::features::Visibility;
 use crate::define::types;
-use crate::error::Result;
 use crate::engine::session;
+use crate::error::Result;
 
 use super::expression::Typed;
 use super::{KNOWN_FROM, KNOWN_UNTIL};

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Decimal128Builder, Float64Builder, Int64Builder, UInt32Array, UInt32Builder, new_null_array};
+use arrow::array::{
+    ArrayRef, Decimal128Builder, Float64Builder, Int64Builder, UInt32Array, UInt32Builder, new_null_array,
+};
 use arrow::compute::{concat, take};
 use arrow::datatypes::DataType;
 
@@ -67,7 +69,10 @@ pub enum Column {
     Float(Float64Builder),
     Decimal(Decimal128Builder),
     /// A value of the events, unchanged.
-    Picked { value: usize, rows: Picked },
+    Picked {
+        value: usize,
+        rows: Picked,
+    },
 }
 
 impl Column {

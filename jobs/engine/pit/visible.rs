@@ -76,7 +76,9 @@ impl Visible {
 fn filled(array: &ArrayRef, null: i64) -> Result<Vec<i64>> {
     let values: ScalarBuffer<i64> = longs(array)?;
     Ok(match array.nulls() {
-        Some(nulls) => values.iter().zip(nulls.iter()).map(|(value, valid)| if valid { *value } else { null }).collect(),
+        Some(nulls) => {
+            values.iter().zip(nulls.iter()).map(|(value, valid)| if valid { *value } else { null }).collect()
+        }
         None => values.to_vec(),
     })
 }
