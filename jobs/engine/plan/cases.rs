@@ -15,28 +15,30 @@ use super::relation::EVENT_DATE;
 use super::scalars::{Row, column, equal, nullable, row_text};
 use crate::define::diagnostic::Diagnostic;
 use crate::define::table::Case;
-use crate::define::{Project, Table};
+use crate::define::Table;
 use crate::error::Result;
 
-/// Runs every case of every table that compiled. A case that does not give what it expects is a diagnostic.
-pub async fn run_all(catalog: &Catalog, project: &Project) -> Vec<Diagnostic> {
+/// Runs every case of a table. One that does not give what it expects is a diagnostic; a table that did not compile
+/// has none, as its own diagnostics say why.
+///
+/// # Errors
+/// None today: a case that cannot run is a diagnostic too.
+pub async fn run(catalog: &Catalog, table: &Table) -> Result<Vec<Diagnostic>> {
     let mut out = Vec::new();
-    for table in project.tables.values().filter(|table| catalog.relations.contains_key(&table.name)) {
-        for index in 0..table.tests.len() {
-            out.extend(run(catalog, table, index).await);
+    if catalog.relation(&table.name).is_some() {
+        for (index, case) in table.tests.iter().enumerate() {
+            run_one(catalog, table, (index, case), &mut out).await;
         }
     }
-    out
+    Ok(out)
 }
 
-/// Runs one case.
-pub async fn run(catalog: &Catalog, table: &Table, index: usize) -> Vec<Diagnostic> {
-    let mut out = Vec::new();
-    let Some(case) = table.tests.get(index) else { return out };
-    let given = given(catalog, table, (index, case), &mut out);
-    let Some((names, expected)) = expected(catalog, table, (index, case), &mut out) else { return out };
-    if !out.is_empty() {
-        return out;
+async fn run_one(catalog: &Catalog, table: &Table, (index, case): (usize, &Case), out: &mut Vec<Diagnostic>) {
+    let before = out.len();
+    let given = given(catalog, table, (index, case), out);
+    let Some((names, expected)) = expected(catalog, table, (index, case), out) else { return };
+    if out.len() > before {
+        return;
     }
     match found(catalog, table, &given, &names).await {
         Ok(found) => out.extend(compare(table, (index, case), &names, &found, &expected)),
@@ -45,7 +47,6 @@ pub async fn run(catalog: &Catalog, table: &Table, index: usize) -> Vec<Diagnost
             out.push(d.found(error.to_string()));
         }
     }
-    out
 }
 
 /// The inputs of a case by name; those it does not give are empty.

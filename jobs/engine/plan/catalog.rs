@@ -3,6 +3,7 @@
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use indexmap::IndexMap;
+use std::fmt;
 
 use super::compile;
 use super::planner::{Planner, context};
@@ -15,6 +16,12 @@ use crate::error::{Error, Result};
 pub struct Catalog {
     pub(super) planner: Planner,
     pub(super) relations: IndexMap<String, Relation>,
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Catalog").field("relations", &self.relations).finish_non_exhaustive()
+    }
 }
 
 impl Catalog {

@@ -4,7 +4,7 @@ use arrow::datatypes::Field;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 
-use super::build;
+use super::known;
 use super::catalog::Catalog;
 use super::fault::{Fault, faults};
 use super::relation::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL, Relation, normalise};
@@ -25,7 +25,7 @@ pub fn compile(catalog: &mut Catalog, project: &Project, out: &mut Vec<Diagnosti
         let Some((plan, output)) = plan(catalog, table, out) else { continue };
         add(catalog, name, Relation::of_table(table, plan, output));
         twin::check(catalog, table, out);
-        if let Err(fault) = build::dry_run(catalog, table) {
+        if let Err(fault) = known::dry_run(catalog, table) {
             out.push(fault.in_sql(&table.sql_file, &table.sql));
         }
     }

@@ -8,7 +8,7 @@ use datafusion::logical_expr::utils::{conjunction, find_valid_equijoin_key_pair,
 use datafusion::logical_expr::{Aggregate, BinaryExpr, Expr, Join, LogicalPlan, Operator, Projection};
 
 use super::day::is_day;
-use super::known::{Carried, Failure, Rewriter, columns, latest_of, not_local, refuse};
+use super::rewrite::{Carried, Failure, Rewriter, columns, latest_of, not_local, refuse};
 
 const HOW_TO_JOIN: &str = "join on event_date of both sides, or declare how many days apart partners may be with \
                            `lookback` (before the row) and `lookahead` (after it)";

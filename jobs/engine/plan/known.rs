@@ -1,385 +1,172 @@
-//! Rewriting a query so that every row carries the instant from which it was known: the latest `_known_from` of what
-//! it is made of.
-//!
-//! | node | a row's known-from |
-//! |---|---|
-//! | scan | its own; only versions current as of the night are seen |
-//! | projection, filter, alias, unnest, union | passed on |
-//! | join | the later of both sides; a side that is missing counts for nothing |
-//! | semi join (`in`, `exists`) | as the inner join with the distinct keys of the other side |
-//! | anti join (`not in`, `not exists`) | the row's own, as of a left join that found nothing |
-//! | aggregate, distinct | the latest of the group |
-//! | window | the latest of the partition, whatever the frame: later than need be, never earlier |
-//!
-//! Subqueries are turned into joins first. What cannot be told (`limit`, `distinct on`, recursion, `in` beside `or`)
-//! is refused with a reason. A row made of nothing (`values`, an aggregate over no rows) has null here, which becomes
-//! the night.
-//!
-//! The rewriting works on column names: an original expression means the same over the rewritten input, whose schema
-//! is the original one followed by the carried columns, under names that no query uses.
+//! A table's query bound to stored inputs, as of a night: its columns, `event_date` and `_known_from`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::NaiveDate;
 use datafusion::catalog::TableProvider;
+use datafusion::catalog::empty::EmptyTable;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DataFusionError, ScalarValue};
-use datafusion::datasource::provider_as_source;
-use datafusion::functions_aggregate::min_max::{max, max_udaf};
-use datafusion::logical_expr::expr::WindowFunction;
-use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, ExprFunctionExt, Filter, LogicalPlan, LogicalPlanBuilder, Projection, SubqueryAlias,
-    TableScan, Union, Unnest, Window, lit,
-};
+use datafusion::dataframe::DataFrame;
+use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection, cast, lit};
+use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
+use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
+use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
+use datafusion::optimizer::{Optimizer, OptimizerContext};
+use datafusion::prelude::SessionContext;
 
-use super::day::{Day, Reach, is_day, origin_of};
-use super::fault::{Fault, faults};
-use super::relation::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL};
+use super::catalog::Catalog;
+use super::day::Reach;
+use super::fault::Fault;
+use super::rewrite::{Failure, Input, Rewriter, instant, not_local, refuse};
+use super::relation::{EVENT_DATE, KNOWN_FROM};
+use crate::define::Table;
+use crate::define::table::Materialized;
+use crate::error::{Context, Error, Result};
 
-/// Why a query cannot be rewritten.
-#[derive(Debug)]
-pub enum Failure {
-    Refused(Fault),
-    Plan(DataFusionError),
+/// First and last day, both included.
+pub type Days = (NaiveDate, NaiveDate);
+
+/// Rows of these days, by their partition.
+pub fn day_filter(from: NaiveDate, to: NaiveDate) -> Expr {
+    let date = |date: NaiveDate| lit(ScalarValue::Date32(Some(date.to_epoch_days())));
+    let day = Expr::Column(Column::from_name(EVENT_DATE));
+    day.clone().gt_eq(date(from)).and(day.lt_eq(date(to)))
 }
 
-impl From<DataFusionError> for Failure {
-    fn from(error: DataFusionError) -> Self {
-        Failure::Plan(error)
-    }
+/// The rows of a table as of a night: its columns, `event_date` if it has an event time, and `_known_from`, the latest
+/// `_known_from` of what each row is made of (design: "Time: three clocks").
+///
+/// `inputs` are the table's inputs with their `_known_from` and `_known_until`; the query sees the versions current as
+/// of `night` (microseconds). `days` restricts an incremental table to those output days; of its dated inputs only the
+/// days in reach of them (`lookback`, `lookahead`) are read, by a filter on `event_date` that reaches the provider.
+/// Rows without an event time belong to no day and are kept, for the audits to refuse.
+///
+/// # Errors
+/// Of kind `Definition` if the table did not compile, `Internal` if an input is missing.
+pub fn build(
+    ctx: &SessionContext,
+    catalog: &Catalog,
+    table: &Table,
+    inputs: &HashMap<String, Arc<dyn TableProvider>>,
+    night: i64,
+    days: Option<Days>,
+) -> Result<DataFrame> {
+    let inputs = bind(catalog, inputs);
+    let plan = plan(catalog, table, &inputs, night, days).map_err(|failure| match failure {
+        Failure::Plan(error) => Error::from(error),
+        refused => {
+            let diagnostic = refused.fault().in_sql(&table.sql_file, &table.sql);
+            Error::definition(diagnostic.to_string())
+        }
+    });
+    let plan = plan.with_context(|| format!("planning table {}", table.name))?;
+    Ok(DataFrame::new(ctx.state(), plan))
 }
 
-impl Failure {
-    pub fn fault(self) -> Fault {
-        match self {
-            Failure::Refused(fault) => fault,
-            Failure::Plan(error) => {
-                faults(&error).into_iter().next().unwrap_or_else(|| Fault::new(error.strip_backtrace()))
+/// Whether [`build`] would succeed.
+pub(super) fn dry_run(catalog: &Catalog, table: &Table) -> std::result::Result<(), Fault> {
+    let empty = |name: &String| {
+        let schema = catalog.storage_schema(name)?;
+        Some((name.clone(), Arc::new(EmptyTable::new(schema)) as Arc<dyn TableProvider>))
+    };
+    let inputs: HashMap<_, _> = table.inputs.iter().filter_map(empty).collect();
+    plan(catalog, table, &bind(catalog, &inputs), 0, None).map(|_| ()).map_err(Failure::fault)
+}
+
+fn bind(catalog: &Catalog, inputs: &HashMap<String, Arc<dyn TableProvider>>) -> HashMap<String, Input> {
+    let input = |(name, provider): (&String, &Arc<dyn TableProvider>)| {
+        let event_time = catalog.relation(name).and_then(|relation| relation.event_time.clone());
+        (name.clone(), Input { provider: provider.clone(), event_time })
+    };
+    inputs.iter().map(input).collect()
+}
+
+fn plan(
+    catalog: &Catalog,
+    table: &Table,
+    inputs: &HashMap<String, Input>,
+    night: i64,
+    days: Option<Days>,
+) -> std::result::Result<LogicalPlan, Failure> {
+    let query = catalog.plan(table).map_err(|e| DataFusionError::Plan(e.to_string()))?;
+    let query = without_subqueries(catalog, query)?;
+    let time = table.event_time.as_deref();
+    let time_index = time.and_then(|time| query.schema().fields().iter().position(|f| f.name() == time));
+    let incremental = table.materialized == Materialized::Incremental && time_index.is_some();
+    let reach = incremental.then(|| Reach {
+        before: table.lookback.ceil_days() as i32,
+        after: table.lookahead.ceil_days() as i32,
+        days: days.map(|(from, to)| (from.to_epoch_days(), to.to_epoch_days())),
+    });
+    let mut rewriter = Rewriter::new(inputs, night, reach);
+    let carried = rewriter.rewrite(&query, time_index)?;
+    if let (Some(index), true) = (time_index, incremental) {
+        match &carried.day {
+            Some(day) if day.same[index] => {}
+            Some(_) => {
+                let help = "pass an input's event time on as it is (or group by it or by event_date)";
+                return not_local(&format!("the event time `{}`, which is not that of an input,", time.unwrap_or_default()), help);
             }
+            None => return refuse("an incremental table needs an input with days", "say `materialized: full`"),
         }
     }
+    finish(catalog, table, &query, carried.plan, Expr::Column(carried.known), night, days)
 }
 
-pub fn refuse<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T, Failure> {
-    Err(Failure::Refused(Fault::new(message).help(help)))
-}
-
-/// A stored relation to bind a scan to.
-pub struct Input {
-    pub provider: Arc<dyn TableProvider>,
-    /// Its event time, if it is partitioned by `event_date`.
-    pub event_time: Option<String>,
-}
-
-/// A rewritten plan: the original columns, then those carried.
-pub struct Carried {
-    pub plan: LogicalPlan,
-    pub known: Column,
-    /// Only for incremental tables, and only for rows that have a day.
-    pub day: Option<Day>,
-}
-
-pub struct Rewriter<'a> {
-    pub inputs: &'a HashMap<String, Input>,
-    /// Microseconds.
-    pub night: i64,
-    /// `None` for tables that are rebuilt as a whole.
-    pub reach: Option<Reach>,
-    next: usize,
-}
-
-impl<'a> Rewriter<'a> {
-    pub fn new(inputs: &'a HashMap<String, Input>, night: i64, reach: Option<Reach>) -> Self {
-        Rewriter { inputs, night, reach, next: 0 }
-    }
-
-    /// `wanted` is the output column that gives the table its event time, where it comes from this plan.
-    pub fn rewrite(&mut self, plan: &LogicalPlan, wanted: Option<usize>) -> Result<Carried, Failure> {
-        if has_subquery(plan)? {
-            let help = "write a join, or `in`/`exists` alone (not beside `or`, in `case` or in the select list)";
-            return refuse("a subquery here leaves open when a row became known", help);
-        }
-        match plan {
-            LogicalPlan::TableScan(scan) => self.scan(scan, wanted),
-            LogicalPlan::Projection(node) => self.projection(node, wanted),
-            LogicalPlan::Filter(node) => {
-                let input = self.rewrite(&node.input, wanted)?;
-                let plan = LogicalPlan::Filter(Filter::try_new(node.predicate.clone(), Arc::new(input.plan))?);
-                Ok(Carried { plan, ..input })
-            }
-            LogicalPlan::SubqueryAlias(node) => self.alias(node, wanted),
-            LogicalPlan::Join(node) => self.join(node, wanted),
-            LogicalPlan::Aggregate(node) => self.aggregate(node, wanted),
-            LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input, wanted),
-            LogicalPlan::Window(node) => self.window(plan, node, wanted),
-            LogicalPlan::Union(node) => self.union(plan, node, wanted),
-            LogicalPlan::Unnest(node) => self.unnest(node, wanted),
-            // A table has no order: sorting is left out.
-            LogicalPlan::Sort(node) if node.fetch.is_none() => self.rewrite(&node.input, wanted),
-            LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
-                let columns = columns(plan);
-                self.carry(plan.clone(), columns, null_instant(), None)
-            }
-            LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => {
-                refuse("`limit` keeps rows by what other rows there are", "filter by row_number() over (partition by …)")
-            }
-            LogicalPlan::Distinct(Distinct::On(_)) => refuse(
-                "`distinct on` keeps rows by what other rows there are",
-                "filter by row_number() over (partition by … order by …) = 1",
-            ),
-            other => refuse(
-                format!("a table's query cannot contain {}", other.display()),
-                "write it with joins, aggregates, windows and unions",
-            ),
-        }
-    }
-
-    /// Columns as given, then known-from and day under fresh names.
-    pub(super) fn carry(
-        &mut self,
-        plan: LogicalPlan,
-        mut columns: Vec<Expr>,
-        known: Expr,
-        day: Option<(Expr, Vec<bool>, bool)>,
-    ) -> Result<Carried, Failure> {
-        let known_name = self.fresh("known");
-        columns.push(known.alias(&known_name));
-        let day = day.map(|(expr, same, drives)| {
-            let name = self.fresh("day");
-            columns.push(expr.alias(&name));
-            Day { column: Column::from_name(name), same, drives }
+/// The table's columns in their stored types, then ours; only the days asked for.
+fn finish(
+    catalog: &Catalog,
+    table: &Table,
+    query: &LogicalPlan,
+    plan: LogicalPlan,
+    known: Expr,
+    night: i64,
+    days: Option<Days>,
+) -> std::result::Result<LogicalPlan, Failure> {
+    let schema = catalog.relation_schema(&table.name);
+    let schema = schema.ok_or_else(|| DataFusionError::Internal(format!("no schema of {}", table.name)))?;
+    let find = |name: &str| query.schema().columns().into_iter().find(|column| column.name == name).map(Expr::Column);
+    let mut exprs = Vec::new();
+    for field in schema.fields() {
+        let ours = table.event_time.as_deref().filter(|_| field.name() == EVENT_DATE);
+        let Some(column) = find(ours.unwrap_or(field.name())) else { continue };
+        let is = query.schema().field_with_unqualified_name(field.name()).ok().filter(|_| ours.is_none());
+        exprs.push(match is.is_some_and(|f| f.data_type() == field.data_type()) {
+            true => column.alias(field.name()),
+            false => cast(column, field.data_type().clone()).alias(field.name()),
         });
-        let plan = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(plan))?);
-        Ok(Carried { plan, known: Column::from_name(known_name), day })
     }
-
-    pub(super) fn fresh(&mut self, what: &str) -> String {
-        self.next += 1;
-        format!("__{what}_{}", self.next)
-    }
-
-    /// The stored rows current as of the night, on the days in reach, under the names of the original scan.
-    fn scan(&mut self, scan: &TableScan, wanted: Option<usize>) -> Result<Carried, Failure> {
-        let name = scan.table_name.table();
-        let Some(input) = self.inputs.get(name) else {
-            return Err(DataFusionError::Plan(format!("no rows were given for the input {name}")).into());
-        };
-        let at = |column: &str| Expr::Column(Column::new(Some(scan.table_name.clone()), column));
-        let night = instant(self.night);
-        let known = at(KNOWN_FROM).lt_eq(night.clone());
-        let current = at(KNOWN_UNTIL).is_null().or(night.lt(at(KNOWN_UNTIL)));
-        let source = provider_as_source(input.provider.clone());
-        let mut rows = LogicalPlanBuilder::scan(scan.table_name.clone(), source.clone(), None)?;
-        let same: Vec<bool> = scan
-            .projected_schema
-            .fields()
-            .iter()
-            .map(|f| input.event_time.as_ref() == Some(f.name()) || f.name() == EVENT_DATE)
-            .collect();
-        let drives = wanted.is_some_and(|i| same.get(i).copied().unwrap_or(false));
-        let dated = input.event_time.is_some();
-        if let Some((from, to)) = self.reach.filter(|_| dated).and_then(|reach| reach.of_input(drives)) {
-            let date = |days| lit(ScalarValue::Date32(Some(days)));
-            rows = rows.filter(at(EVENT_DATE).gt_eq(date(from)).and(at(EVENT_DATE).lt_eq(date(to))))?;
-        }
-        let plan = rows.filter(known.and(current))?.build()?;
-        let stored = source.schema();
-        let mut columns = Vec::new();
-        for (qualifier, field) in scan.projected_schema.iter() {
-            let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
-            let as_declared = stored.field_with_name(field.name()).is_ok_and(|f| f.data_type() == field.data_type());
-            columns.push(match as_declared {
-                true => column,
-                false => datafusion::logical_expr::cast(column, field.data_type().clone())
-                    .alias_qualified(qualifier.cloned(), field.name()),
-            });
-        }
-        let day = (self.reach.is_some() && dated).then(|| (at(EVENT_DATE), same, drives));
-        self.carry(plan, columns, at(KNOWN_FROM), day)
-    }
-
-    fn projection(&mut self, node: &Projection, wanted: Option<usize>) -> Result<Carried, Failure> {
-        let from = wanted.and_then(|i| node.expr.get(i)).and_then(|expr| origin_of(expr, &node.input));
-        let input = self.rewrite(&node.input, from)?;
-        let schema = node.input.schema();
-        let day = input.day.map(|day| {
-            let same = node.expr.iter().map(|expr| is_day(expr, schema, &day.same)).collect();
-            (Expr::Column(day.column), same, day.drives)
-        });
-        self.carry(input.plan, node.expr.clone(), Expr::Column(input.known), day)
-    }
-
-    fn alias(&mut self, node: &SubqueryAlias, wanted: Option<usize>) -> Result<Carried, Failure> {
-        let input = self.rewrite(&node.input, wanted)?;
-        let requalify = |column: Column| Column::new(Some(node.alias.clone()), column.name);
-        let plan = SubqueryAlias::try_new(Arc::new(input.plan), node.alias.clone())?;
-        let day = input.day.map(|day| Day { column: requalify(day.column), ..day });
-        Ok(Carried { plan: LogicalPlan::SubqueryAlias(plan), known: requalify(input.known), day })
-    }
-
-    fn aggregate(&mut self, node: &Aggregate, wanted: Option<usize>) -> Result<Carried, Failure> {
-        let from = wanted.and_then(|i| node.group_expr.get(i)).and_then(|expr| origin_of(expr, &node.input));
-        let input = self.rewrite(&node.input, from)?;
-        let known = self.fresh("known");
-        let mut aggregates = node.aggr_expr.clone();
-        aggregates.push(max(Expr::Column(input.known)).alias(&known));
-        let mut carried_day = None;
-        if let Some(day) = input.day {
-            let mut same: Vec<bool> =
-                node.group_expr.iter().map(|expr| is_day(expr, node.input.schema(), &day.same)).collect();
-            if !same.contains(&true) {
-                return not_local("an aggregate over many days", "group by event_date");
-            }
-            same.resize(node.schema.fields().len(), false);
-            let column = self.fresh("day");
-            aggregates.push(max(Expr::Column(day.column)).alias(&column));
-            carried_day = Some(Day { column: Column::from_name(column), same, drives: day.drives });
-        }
-        let plan = Aggregate::try_new(Arc::new(input.plan), node.group_expr.clone(), aggregates)?;
-        Ok(Carried { plan: LogicalPlan::Aggregate(plan), known: Column::from_name(known), day: carried_day })
-    }
-
-    fn distinct(&mut self, input: &LogicalPlan, wanted: Option<usize>) -> Result<Carried, Failure> {
-        let groups = columns(input);
-        let known = self.fresh("known");
-        let carried = self.rewrite(input, wanted)?;
-        let mut aggregates = vec![max(Expr::Column(carried.known)).alias(&known)];
-        let mut day = None;
-        if let Some(of_input) = carried.day {
-            if !of_input.same.contains(&true) {
-                return not_local("`distinct` (or `union`) over rows of many days", "select event_date too");
-            }
-            let column = self.fresh("day");
-            aggregates.push(max(Expr::Column(of_input.column)).alias(&column));
-            day = Some(Day { column: Column::from_name(column), ..of_input });
-        }
-        let plan = Aggregate::try_new(Arc::new(carried.plan), groups, aggregates)?;
-        Ok(Carried { plan: LogicalPlan::Aggregate(plan), known: Column::from_name(known), day })
-    }
-
-    fn window(&mut self, plan: &LogicalPlan, node: &Window, wanted: Option<usize>) -> Result<Carried, Failure> {
-        let width = node.input.schema().fields().len();
-        let input = self.rewrite(&node.input, wanted.filter(|i| *i < width))?;
-        let mut partitions: Vec<Vec<Expr>> = Vec::new();
-        for expr in &node.window_expr {
-            expr.apply(|e| {
-                if let Expr::WindowFunction(f) = e
-                    && !partitions.contains(&f.params.partition_by)
-                {
-                    partitions.push(f.params.partition_by.clone());
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })?;
-        }
-        if let Some(day) = &input.day {
-            let local = |by: &Vec<Expr>| by.iter().any(|expr| is_day(expr, node.input.schema(), &day.same));
-            if !partitions.iter().all(local) {
-                return not_local("a window over many days", "partition by event_date too");
-            }
-        }
-        let mut windowed = LogicalPlan::Window(Window::try_new(node.window_expr.clone(), Arc::new(input.plan))?);
-        let mut known = Vec::new();
-        for by in partitions {
-            let name = self.fresh("known");
-            let latest = Expr::from(WindowFunction::new(max_udaf(), vec![Expr::Column(input.known.clone())]));
-            let latest = latest.partition_by(by).build()?.alias(&name);
-            windowed = LogicalPlan::Window(Window::try_new(vec![latest], Arc::new(windowed))?);
-            known.push(Expr::Column(Column::from_name(name)));
-        }
-        let day = input.day.map(|mut day| {
-            day.same.resize(plan.schema().fields().len(), false);
-            (Expr::Column(day.column), day.same, day.drives)
-        });
-        self.carry(windowed, columns(plan), latest_of(known), day)
-    }
-
-    fn union(&mut self, plan: &LogicalPlan, node: &Union, wanted: Option<usize>) -> Result<Carried, Failure> {
-        let (known, day_name) = (self.fresh("known"), self.fresh("day"));
-        let mut branches = Vec::new();
-        let mut day: Option<Day> = None;
-        for branch in &node.inputs {
-            let carried = self.rewrite(branch, wanted)?;
-            let mut exprs = columns(branch);
-            exprs.push(Expr::Column(carried.known).alias(&known));
-            if self.reach.is_some() {
-                let Some(of_branch) = carried.day else {
-                    return not_local("a union with rows that have no day", "give every part of the union an event_date");
-                };
-                exprs.push(Expr::Column(of_branch.column).alias(&day_name));
-                let same = match day.take() {
-                    Some(before) => before.same.iter().zip(&of_branch.same).map(|(a, b)| *a && *b).collect(),
-                    None => of_branch.same,
-                };
-                day = Some(Day { column: Column::from_name(&day_name), same, drives: of_branch.drives });
-            }
-            branches.push(Arc::new(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(carried.plan))?)));
-        }
-        let union = LogicalPlan::Union(Union::try_new(branches)?);
-        debug_assert_eq!(union.schema().fields().len(), plan.schema().fields().len() + 1 + usize::from(day.is_some()));
-        Ok(Carried { plan: union, known: Column::from_name(known), day })
-    }
-
-    fn unnest(&mut self, node: &Unnest, wanted: Option<usize>) -> Result<Carried, Failure> {
-        let kept = |i: usize| {
-            let from = *node.dependency_indices.get(i)?;
-            let opened = node.list_type_columns.iter().any(|(list, _)| *list == from);
-            (!opened && !node.struct_type_columns.contains(&from)).then_some(from)
-        };
-        let input = self.rewrite(&node.input, wanted.and_then(kept))?;
-        let width = node.schema.fields().len();
-        let plan = Unnest::try_new(Arc::new(input.plan), node.exec_columns.clone(), node.options.clone())?;
-        let day = input.day.map(|day| Day {
-            same: (0..width).map(|i| kept(i).is_some_and(|from| day.same.get(from).copied().unwrap_or(false))).collect(),
-            ..day
-        });
-        Ok(Carried { plan: LogicalPlan::Unnest(plan), known: input.known, day })
-    }
+    exprs.push(coalesce(vec![known, instant(night)]).alias(KNOWN_FROM));
+    let plan = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?);
+    let Some((from, to)) = days.filter(|_| table.event_time.is_some()) else { return Ok(plan) };
+    let no_day = Expr::Column(Column::from_name(EVENT_DATE)).is_null();
+    Ok(LogicalPlanBuilder::from(plan).filter(day_filter(from, to).or(no_day))?.build()?)
 }
 
-/// An incremental table's query that is not local to a date.
-pub fn not_local<T>(what: &str, help: &str) -> Result<T, Failure> {
-    refuse(
-        format!("{what} is not local to a date, but the table is incremental"),
-        format!("{help}, or say `materialized: full`"),
-    )
-}
-
-/// The columns of a plan, by their full names.
-pub(super) fn columns(plan: &LogicalPlan) -> Vec<Expr> {
-    plan.schema().columns().into_iter().map(Expr::Column).collect()
-}
-
-/// The latest of several instants; nulls count for nothing.
-pub(super) fn latest_of(mut instants: Vec<Expr>) -> Expr {
-    match instants.len() {
-        0 => null_instant(),
-        1 => instants.remove(0),
-        _ => datafusion::functions::core::expr_fn::greatest(instants),
-    }
-}
-
-pub fn instant(micros: i64) -> Expr {
-    lit(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())))
-}
-
-fn null_instant() -> Expr {
-    lit(ScalarValue::TimestampMicrosecond(None, Some("UTC".into())))
-}
-
-fn has_subquery(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
+/// Subqueries in conditions as joins, which is what the rewriting understands.
+fn without_subqueries(catalog: &Catalog, plan: &LogicalPlan) -> std::result::Result<LogicalPlan, DataFusionError> {
     let mut found = false;
-    plan.apply_expressions(|expr| {
-        expr.apply(|e| {
-            found |= matches!(
-                e,
-                Expr::Exists(_)
-                    | Expr::InSubquery(_)
-                    | Expr::ScalarSubquery(_)
-                    | Expr::SetComparison(_)
-                    | Expr::OuterReferenceColumn(_, _)
-            );
+    plan.apply(|node| {
+        node.apply_expressions(|expr| {
+            let subquery = |e: &Expr| matches!(e, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_));
+            found |= expr.exists(|e| Ok(subquery(e)))?;
             Ok(TreeNodeRecursion::Continue)
         })
     })?;
-    Ok(found)
+    if !found {
+        return Ok(plan.clone());
+    }
+    let mut options = catalog.planner.state().config_options().as_ref().clone();
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    options.optimizer.skip_failed_rules = false;
+    let optimizer = Optimizer::with_rules(vec![
+        Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(ScalarSubqueryToJoin::new()),
+        Arc::new(DecorrelateLateralJoin::new()),
+    ]);
+    let config = OptimizerContext::new_with_config_options(Arc::new(options)).without_query_execution_start_time();
+    optimizer.optimize(plan.clone(), &config, |_, _| {})
 }

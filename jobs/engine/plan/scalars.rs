@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, new_null_array};
+use arrow::array::{ArrayRef, new_null_array};
 use arrow::datatypes::{DataType, Field};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::ScalarValue;
-use indexmap::IndexMap;
 use serde_yaml::Value;
 
 use super::twin::type_name;
+use crate::define::map::Map;
 
 /// A row as written: column → value. Columns that are left out are null.
-pub type Row = IndexMap<String, Value>;
+pub type Row = Map<Value>;
 
 /// The column of some rows; the error names the row (from 0) and says what is wrong.
 pub fn column(field: &Field, rows: &[Row]) -> Result<ArrayRef, (usize, String)> {
