@@ -3,18 +3,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::catalog::TableProvider;
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use datafusion::common::Column;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{LogicalPlan, TableSource, col};
+use datafusion::logical_expr::{Expr, TableSource};
 use datafusion::prelude::SessionContext;
 
-use super::catalog::Catalog;
+use super::planner::Planner;
 use super::relation::{KNOWN_FROM, KNOWN_UNTIL};
 use super::scalars::row_text;
 use crate::define::diagnostic::Diagnostic;
 use crate::define::table::{AuditCheck, Materialized};
 use crate::define::{Table, sql};
+use crate::engine::session::error;
 use crate::error::{Context, Error, Result};
 
 /// How many bad rows a failure shows.
@@ -38,44 +41,50 @@ pub fn relations(table: &Table) -> Vec<String> {
 
 /// Runs every audit; a failure says where the audit was written, how many rows are bad, and shows a few.
 ///
-/// `rows` is what is about to be committed, materialised: every audit reads it again. `others` are the relations that
-/// [`relations`] names; of all of them, and of `rows`, current versions are seen. Beside what the table declares, its
-/// event time must not be null (a row without one belongs to no day) and its key must be unique and not null.
+/// `rows` are what is about to be committed, in all versions; audits see the current ones. `others` are the relations
+/// that [`relations`] names. Beside what the table declares, its key must be unique and not null, and the event time of
+/// an incremental table not null (a row without one belongs to no day).
+///
+/// All audits that look at one row at a time share one pass over `rows`; each of the others takes its own.
 ///
 /// # Errors
-/// Of kind `Internal` if a relation is missing or a query fails. Bad rows are no error here: see [`into_error`].
+/// Of kind `Internal` if a relation is missing; what a query fails with. Bad rows are no error here: see [`into_error`].
 pub async fn run(
     ctx: &SessionContext,
-    catalog: &Catalog,
     table: &Table,
-    rows: Arc<dyn TableProvider>,
-    others: &HashMap<String, Arc<dyn TableProvider>>,
+    rows: DataFrame,
+    others: &HashMap<String, DataFrame>,
 ) -> Result<Vec<Diagnostic>> {
-    let mut sources: HashMap<String, Arc<dyn TableSource>> = HashMap::new();
-    for (name, provider) in others {
-        sources.insert(name.clone(), current(ctx, provider)?);
+    let mut planner = Planner::new(ctx.state());
+    for (name, frame) in others {
+        planner.add(name, current(frame)?);
     }
-    let this = current(ctx, &rows)?;
-    sources.insert(table.name.clone(), this.clone());
-    sources.insert("this".into(), this);
-    if let Some(missing) = relations(table).iter().find(|name| !sources.contains_key(*name)) {
+    if let Some(missing) = relations(table).iter().find(|name| !others.contains_key(*name)) {
         return Err(Error::internal(format!("an audit of {} reads {missing}, which was not given", table.name)));
     }
-    let planner = catalog.planner.over(sources);
+    let this = current(&rows)?;
+    planner.add(&table.name, this.clone());
+    planner.add("this", this);
     let frame = |query: &str| -> Result<DataFrame> {
-        let plan: LogicalPlan = planner.plan(query)?;
-        Ok(DataFrame::new(ctx.state(), plan))
+        Ok(DataFrame::new(ctx.state(), planner.plan(query).map_err(error)?))
     };
+    let checks = checks(table);
+    let counts = count(&frame, &checks).await.with_context(|| format!("the audits of {}", table.name))?;
     let mut failures = Vec::new();
-    for check in checks(table) {
+    for (check, counted) in checks.iter().zip(counts) {
         let doing = || format!("the audit {} of {}", check.name, table.name);
-        let failure = match &check.bad {
-            Bad::Rows(query) => bad_rows(frame(query).with_context(doing)?).await.with_context(doing)?,
-            Bad::Count { min, max } => {
-                let rows = frame("select 1 from this").with_context(doing)?.count().await? as u64;
-                let too_many = max.is_some_and(|max| rows > max);
-                (rows < *min || too_many).then(|| (format!("{rows} rows"), expected_count(*min, *max)))
+        let failure = match (&check.bad, counted) {
+            (Bad::Count { min, max }, Some(rows)) => {
+                let wrong = rows < *min || max.is_some_and(|max| rows > max);
+                wrong.then(|| (format!("{rows} rows"), expected_count(*min, *max)))
             }
+            (_, Some(0)) => None,
+            (Bad::Where(condition), known) => {
+                let query = format!("select * from this where {condition}");
+                bad_rows(frame(&query).with_context(doing)?, known).await.with_context(doing)?
+            }
+            (Bad::Rows(query), known) => bad_rows(frame(query).with_context(doing)?, known).await.with_context(doing)?,
+            (Bad::Count { .. }, None) => None,
         };
         if let Some((found, expected)) = failure {
             let message = format!("audit {} of {} fails", check.name, table.name);
@@ -83,6 +92,31 @@ pub async fn run(
         }
     }
     Ok(failures)
+}
+
+/// In one pass: how many rows there are, and how many are bad; `None` for audits that take a query of their own.
+async fn count(frame: &impl Fn(&str) -> Result<DataFrame>, checks: &[Check]) -> Result<Vec<Option<u64>>> {
+    let columns: Vec<Option<String>> = checks
+        .iter()
+        .map(|check| match &check.bad {
+            Bad::Where(condition) => Some(format!("count(*) filter (where {condition})")),
+            Bad::Count { .. } => Some("count(*)".into()),
+            Bad::Rows(_) => None,
+        })
+        .collect();
+    let named = |(i, column): (usize, &String)| format!("{column} as c{i}");
+    let list: Vec<String> = columns.iter().flatten().enumerate().map(named).collect();
+    if list.is_empty() {
+        return Ok(vec![None; checks.len()]);
+    }
+    let query = format!("select {} from this", list.join(", "));
+    let batches = frame(&query)?.collect().await.map_err(error)?;
+    let mut counted = Vec::new();
+    for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
+        counted.extend(batch.columns().iter().map(|column| column.as_primitive::<Int64Type>().value(0) as u64));
+    }
+    let mut counted = counted.into_iter();
+    Ok(columns.iter().map(|column| column.as_ref().and_then(|_| counted.next())).collect())
 }
 
 /// The failures as one error of kind `Data`; `None` if there are none.
@@ -102,6 +136,8 @@ struct Check {
 }
 
 enum Bad {
+    /// A condition that is true for them.
+    Where(String),
     /// A query that returns them.
     Rows(String),
     Count { min: u64, max: Option<u64> },
@@ -109,61 +145,55 @@ enum Bad {
 
 /// What the table declares, and what its key and event time imply.
 fn checks(table: &Table) -> Vec<Check> {
+    let implied = |name: &str, path: &str, bad| Check { name: name.into(), path: path.into(), bad };
     let mut checks = Vec::new();
-    let mut add = |name: &str, path: &str, query: String| {
-        checks.push(Check { name: name.into(), path: path.into(), bad: Bad::Rows(query) });
-    };
     if let Some(time) = table.event_time.as_ref().filter(|_| table.materialized == Materialized::Incremental) {
-        add("event_time is not null", "event_time", not_null(std::slice::from_ref(time)));
+        checks.push(implied("event_time is not null", "event_time", not_null(std::slice::from_ref(time))));
     }
     if !table.key.is_empty() {
-        add("key is not null", "key", not_null(&table.key));
-        add("key is unique", "key", unique(&table.key));
+        checks.push(implied("key is not null", "key", not_null(&table.key)));
+        checks.push(implied("key is unique", "key", unique(&table.key)));
     }
     for audit in &table.audits {
-        let query = match &audit.check {
+        let bad = match &audit.check {
             AuditCheck::NotNull(columns) => not_null(columns),
             AuditCheck::Unique(columns) => unique(columns),
             AuditCheck::AcceptedValues { column, values } => accepted(column, values),
             AuditCheck::Relationships { column, to_table, to_column } => related(column, to_table, to_column),
-            AuditCheck::Query(query) => query.trim().trim_end_matches(';').to_string(),
-            AuditCheck::RowCount { min, max } => {
-                let bad = Bad::Count { min: *min, max: *max };
-                checks.push(Check { name: audit.name.clone(), path: audit.path.clone(), bad });
-                continue;
-            }
+            AuditCheck::Query(query) => Bad::Rows(query.clone()),
+            AuditCheck::RowCount { min, max } => Bad::Count { min: *min, max: *max },
         };
-        checks.push(Check { name: audit.name.clone(), path: audit.path.clone(), bad: Bad::Rows(query) });
+        checks.push(Check { name: audit.name.clone(), path: audit.path.clone(), bad });
     }
     checks
 }
 
-fn not_null(columns: &[String]) -> String {
+fn not_null(columns: &[String]) -> Bad {
     let null: Vec<String> = columns.iter().map(|c| format!("{} is null", quoted(c))).collect();
-    format!("select * from this where {}", null.join(" or "))
+    Bad::Where(null.join(" or "))
 }
 
-fn unique(columns: &[String]) -> String {
+fn unique(columns: &[String]) -> Bad {
     let columns: Vec<String> = columns.iter().map(|c| quoted(c)).collect();
     let list = columns.join(", ");
-    format!("select {list}, count(*) as rows from this group by {list} having count(*) > 1")
+    Bad::Rows(format!("select {list}, count(*) as rows from this group by {list} having count(*) > 1"))
 }
 
-fn accepted(column: &str, values: &[String]) -> String {
+fn accepted(column: &str, values: &[String]) -> Bad {
     let column = quoted(column);
     let values: Vec<String> = values.iter().map(|v| format!("'{}'", v.replace('\'', "''"))).collect();
-    match values.is_empty() {
-        true => format!("select * from this where {column} is not null"),
-        false => format!("select * from this where cast({column} as varchar) not in ({})", values.join(", ")),
-    }
+    Bad::Where(match values.is_empty() {
+        true => format!("{column} is not null"),
+        false => format!("cast({column} as varchar) not in ({})", values.join(", ")),
+    })
 }
 
-fn related(column: &str, to_table: &str, to_column: &str) -> String {
+fn related(column: &str, to_table: &str, to_column: &str) -> Bad {
     let (column, to_table, to_column) = (quoted(column), quoted(to_table), quoted(to_column));
-    format!(
+    Bad::Rows(format!(
         "select this.* from this left join (select distinct {to_column} as partner from {to_table}) as there \
          on this.{column} = there.partner where there.partner is null and this.{column} is not null"
-    )
+    ))
 }
 
 fn quoted(name: &str) -> String {
@@ -177,34 +207,34 @@ fn expected_count(min: u64, max: Option<u64>) -> String {
     }
 }
 
-/// How many bad rows there are and what some look like; `None` if there are none.
-async fn bad_rows(frame: DataFrame) -> Result<Option<(String, String)>> {
-    let some = frame.clone().limit(0, Some(SAMPLES))?.collect().await?;
+/// How many bad rows there are (where that is not `known`) and what some look like; `None` if there are none.
+async fn bad_rows(frame: DataFrame, known: Option<u64>) -> Result<Option<(String, String)>> {
+    let some = frame.clone().limit(0, Some(SAMPLES)).map_err(error)?.collect().await.map_err(error)?;
     let mut samples = Vec::new();
     for batch in &some {
-        let shown: Vec<usize> =
-            (0..batch.num_columns()).filter(|i| !batch.schema().field(*i).name().starts_with('_')).collect();
-        let batch = batch.project(&shown)?;
         let names: Vec<String> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
         samples.extend((0..batch.num_rows()).map(|row| row_text(&names, batch.columns(), row)));
     }
     if samples.is_empty() {
         return Ok(None);
     }
-    let count = if samples.len() < SAMPLES { samples.len() } else { frame.count().await? };
+    let count = match known {
+        Some(count) => count,
+        None if samples.len() < SAMPLES => samples.len() as u64,
+        None => frame.count().await.map_err(error)? as u64,
+    };
     let plural = if count == 1 { "row" } else { "rows" };
     Ok(Some((format!("{count} bad {plural}, such as\n{}", samples.join("\n")), "none".into())))
 }
 
 /// Current versions only, without our own columns.
-fn current(ctx: &SessionContext, provider: &Arc<dyn TableProvider>) -> Result<Arc<dyn TableSource>> {
-    let schema = provider.schema();
-    let mut frame = ctx.read_table(provider.clone())?;
-    if schema.index_of(KNOWN_UNTIL).is_ok() {
-        frame = frame.filter(col(KNOWN_UNTIL).is_null())?;
+fn current(frame: &DataFrame) -> Result<Arc<dyn TableSource>> {
+    let column = |name: &str| Expr::Column(Column::from_name(name));
+    let mut frame = frame.clone();
+    if frame.schema().has_column_with_unqualified_name(KNOWN_UNTIL) {
+        frame = frame.filter(column(KNOWN_UNTIL).is_null()).map_err(error)?;
     }
-    let ours = [KNOWN_FROM, KNOWN_UNTIL];
-    let columns: Vec<_> =
-        schema.fields().iter().filter(|f| !ours.contains(&f.name().as_str())).map(|f| col(quoted(f.name()))).collect();
-    Ok(provider_as_source(frame.select(columns)?.into_view()))
+    let names: Vec<String> = frame.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let theirs = names.iter().filter(|name| *name != KNOWN_FROM && *name != KNOWN_UNTIL).map(|name| column(name));
+    Ok(provider_as_source(frame.select(theirs).map_err(error)?.into_view()))
 }

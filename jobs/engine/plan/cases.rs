@@ -16,6 +16,7 @@ use super::scalars::{Row, column, equal, nullable, row_text};
 use crate::define::diagnostic::Diagnostic;
 use crate::define::table::Case;
 use crate::define::Table;
+use crate::engine::session::error;
 use crate::error::Result;
 
 /// Runs every case of a table. One that does not give what it expects is a diagnostic; a table that did not compile
@@ -42,9 +43,9 @@ async fn run_one(catalog: &Catalog, table: &Table, (index, case): (usize, &Case)
     }
     match found(catalog, table, &given, &names).await {
         Ok(found) => out.extend(compare(table, (index, case), &names, &found, &expected)),
-        Err(error) => {
+        Err(failure) => {
             let d = table.origin.at(&format!("tests.{index}"), format!("case `{}` does not run", case.name));
-            out.push(d.found(error.to_string()));
+            out.push(d.found(failure.to_string()));
         }
     }
 }
@@ -133,15 +134,15 @@ async fn found(
 ) -> Result<Vec<ArrayRef>> {
     let mut sources: HashMap<String, Arc<dyn TableSource>> = HashMap::new();
     for (name, batch) in given {
-        let rows = MemTable::try_new(batch.schema(), vec![vec![batch.clone()]])?;
+        let rows = MemTable::try_new(batch.schema(), vec![vec![batch.clone()]]).map_err(error)?;
         sources.insert(name.clone(), provider_as_source(Arc::new(rows)));
     }
     let planner = catalog.planner.over(sources);
     // Planned anew rather than bound to the table's plan: here any column may be null, which plans rely on.
-    let plan = planner.plan(&table.sql)?;
+    let plan = planner.plan(&table.sql).map_err(error)?;
     let frame = DataFrame::new(planner.state().clone(), plan);
     let schema = Arc::new(frame.schema().as_arrow().clone());
-    let rows = concat_batches(&schema, &frame.collect().await?)?;
+    let rows = concat_batches(&schema, &frame.collect().await.map_err(error)?)?;
     let stored = catalog.relation_schema(&table.name);
     let mut columns = Vec::new();
     for name in names {

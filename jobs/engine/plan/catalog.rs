@@ -10,6 +10,7 @@ use super::planner::{Planner, context};
 use super::relation::Relation;
 use crate::define::diagnostic::Diagnostic;
 use crate::define::{Project, Table};
+use crate::engine::session;
 use crate::error::{Error, Result};
 
 /// Relations by name, in dependency order. A table whose query does not plan is absent.
@@ -51,7 +52,7 @@ impl Catalog {
     /// An expression over a row of a relation: its plan and its type. The diagnostics carry no place; see
     /// [`Catalog::check_expression`] for those that do.
     pub fn expression(&self, relation: &str, text: &str) -> Result<(Expr, DataType)> {
-        self.planner.expression(relation, text).map_err(|e| Error::definition(e.strip_backtrace()))
+        self.planner.expression(relation, text).map_err(session::error)
     }
 
     /// The type of an expression over a row of a relation; `None` after having said what is wrong, at `place`.

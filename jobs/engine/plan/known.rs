@@ -24,6 +24,7 @@ use super::rewrite::{Failure, Input, Rewriter, instant, not_local, refuse};
 use super::relation::{EVENT_DATE, KNOWN_FROM};
 use crate::define::Table;
 use crate::define::table::Materialized;
+use crate::engine::session;
 use crate::error::{Context, Error, Result};
 
 /// First and last day, both included.
@@ -56,7 +57,7 @@ pub fn build(
 ) -> Result<DataFrame> {
     let inputs = bind(catalog, inputs);
     let plan = plan(catalog, table, &inputs, night, days).map_err(|failure| match failure {
-        Failure::Plan(error) => Error::from(error),
+        Failure::Plan(error) => session::error(error),
         refused => {
             let diagnostic = refused.fault().in_sql(&table.sql_file, &table.sql);
             Error::definition(diagnostic.to_string())

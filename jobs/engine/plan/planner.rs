@@ -28,7 +28,7 @@ pub fn context() -> SessionContext {
     options.sql_parser.dialect = Dialect::PostgreSQL;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.collect_spans = true;
-    options.execution.time_zone = Some("+00:00".into());
+    options.execution.time_zone = Some("UTC".into());
     SessionContext::new_with_config(config)
 }
 

@@ -8,18 +8,51 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray, new_null_array};
 use arrow::compute::{cast, filter_record_batch};
-use arrow::datatypes::{Date32Type, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{Date32Type, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::row::{OwnedRow, Row, RowConverter, Rows, SortField};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
+use datafusion::common::ScalarValue;
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::MemTable;
+use datafusion::logical_expr::lit;
+use datafusion::prelude::SessionContext;
+
 use super::relation::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL};
+use crate::define::types::timestamp;
+use crate::engine::session::error;
 use crate::error::{Error, Result};
+
+/// The rows of a first build: their `_known_from` stands, and all are current. Lazy: nothing is computed here.
+///
+/// # Errors
+/// Of kind `Internal` if the rows lack `_known_from`.
+pub fn first(computed: DataFrame) -> Result<DataFrame> {
+    let instant = lit(ScalarValue::TimestampMicrosecond(None, Some("UTC".into())));
+    computed.with_column(KNOWN_UNTIL, instant).map_err(error)
+}
+
+/// [`Merge::merge`] over frames, in memory: `held` is every version of the affected days, `computed` their rows as of
+/// `night` ([`super::known::build`]). Days without held rows count as built for the first time.
+///
+/// # Errors
+/// As [`Merge::merge`], and what the frames fail with.
+pub async fn merge(held: DataFrame, computed: DataFrame, key: &[String], night: i64) -> Result<DataFrame> {
+    let state = computed.clone().into_parts().0;
+    let mut fields: Vec<_> = computed.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(KNOWN_UNTIL, timestamp(), true)));
+    let schema = Arc::new(Schema::new(fields));
+    let by_day = schema.index_of(EVENT_DATE).is_ok();
+    let held = held.collect().await.map_err(error)?;
+    let computed = computed.collect().await.map_err(error)?;
+    let merged = Merge { schema: schema.clone(), key, by_day, last: None, night }.merge(&held, &computed)?;
+    let rows = MemTable::try_new(schema, vec![merged.rows]).map_err(error)?;
+    SessionContext::new_with_state(state).read_table(Arc::new(rows)).map_err(error)
+}
 
 /// What is merged, and when.
 #[derive(Debug, Clone)]
 pub struct Merge<'a> {
-    /// The table's name, for messages.
-    pub table: &'a str,
     /// The schema on disk, `_known_from` and `_known_until` included.
     pub schema: SchemaRef,
     /// Columns that identify a row. Empty: rows cannot be told apart, so they are replaced as they are.
@@ -153,12 +186,12 @@ impl Merge<'_> {
             let column = |name: &str, data_type| match batch.column_by_name(name) {
                 Some(column) => Ok(cast(column, data_type)?),
                 None if name == KNOWN_UNTIL => Ok(new_null_array(data_type, batch.num_rows())),
-                None => Err(Error::internal(format!("rows of {} lack the column {name}", self.table))),
+                None => Err(Error::internal(format!("rows of the table lack the column {name}"))),
             };
             let columns: Result<Vec<ArrayRef>> =
                 self.schema.fields().iter().map(|field| column(field.name(), field.data_type())).collect();
             RecordBatch::try_new(self.schema.clone(), columns?)
-                .map_err(|e| Error::data(format!("rows of {} break its schema: {e}", self.table)))
+                .map_err(|e| Error::data(format!("rows break the table's schema: {e}")))
         };
         batches.iter().filter(|batch| batch.num_rows() > 0).map(align).collect()
     }
@@ -170,8 +203,7 @@ impl Merge<'_> {
         let until: Vec<Option<i64>> = instants(batch, KNOWN_UNTIL)?.iter().collect();
         let latest = from.iter().copied().chain(until.iter().flatten().copied()).max();
         if latest.is_some_and(|latest| latest > self.night) {
-            let message = format!("table {} holds versions of a later night; its nights run in order", self.table);
-            return Err(Error::internal(message));
+            return Err(Error::internal("the table holds versions of a later night: nights run in order"));
         }
         let reopened: Vec<bool> = until.iter().map(|until| *until == Some(self.night)).collect();
         let until = until.into_iter().map(|until| until.filter(|until| *until != self.night)).collect();
@@ -204,9 +236,8 @@ impl Merge<'_> {
         let values: Vec<String> = self.key.iter().filter_map(value).collect();
         let key = self.key.join(", ");
         Error::data(format!(
-            "table {}: two rows have the same key ({})\n  expected: one row per {key}, as `key` says\n  help: aggregate \
+            "two rows have the same key ({})\n  expected: one row per {key}, as `key` says\n  help: aggregate \
              or filter in the query, or declare the key that it has",
-            self.table,
             values.join(", ")
         ))
     }
