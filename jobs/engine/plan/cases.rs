@@ -1,0 +1,195 @@
+//! A table's `given`/`expect` cases, run in memory: typed from the schemas, without storage and without a registry.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, Schema};
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::logical_expr::TableSource;
+
+use super::catalog::Catalog;
+use super::relation::EVENT_DATE;
+use super::scalars::{Row, column, equal, nullable, row_text};
+use crate::define::diagnostic::Diagnostic;
+use crate::define::table::Case;
+use crate::define::Table;
+use crate::engine::session::error;
+use crate::error::Result;
+
+/// Runs every case of a table. One that does not give what it expects is a diagnostic; a table that did not compile
+/// has none, as its own diagnostics say why.
+///
+/// # Errors
+/// None today: a case that cannot run is a diagnostic too.
+pub async fn run(catalog: &Catalog, table: &Table) -> Result<Vec<Diagnostic>> {
+    let mut out = Vec::new();
+    if catalog.relation(&table.name).is_some() {
+        for (index, case) in table.tests.iter().enumerate() {
+            run_one(catalog, table, (index, case), &mut out).await;
+        }
+    }
+    Ok(out)
+}
+
+async fn run_one(catalog: &Catalog, table: &Table, (index, case): (usize, &Case), out: &mut Vec<Diagnostic>) {
+    let before = out.len();
+    let given = given(catalog, table, (index, case), out);
+    let Some((names, expected)) = expected(catalog, table, (index, case), out) else { return };
+    if out.len() > before {
+        return;
+    }
+    match found(catalog, table, &given, &names).await {
+        Ok(found) => out.extend(compare(table, (index, case), &names, &found, &expected)),
+        Err(failure) => {
+            let d = table.origin.at(&format!("tests.{index}"), format!("case `{}` does not run", case.name));
+            out.push(d.found(failure.to_string()));
+        }
+    }
+}
+
+/// The inputs of a case by name; those it does not give are empty.
+fn given(
+    catalog: &Catalog,
+    table: &Table,
+    (index, case): (usize, &Case),
+    out: &mut Vec<Diagnostic>,
+) -> HashMap<String, RecordBatch> {
+    let mut given = HashMap::new();
+    for input in &table.inputs {
+        let Some(relation) = catalog.relation(input) else { continue };
+        let none = Vec::new();
+        let rows = case.given.get(input).unwrap_or(&none);
+        let path = format!("tests.{index}.given.{input}");
+        let schema = Schema::new(nullable(relation.schema.fields().iter().cloned()));
+        let Some(mut columns) = typed(table, &schema, rows, &path, out) else { continue };
+        let says_date = rows.iter().any(|row| row.contains_key(EVENT_DATE));
+        let time = relation.event_time.as_deref().filter(|_| !says_date).and_then(|time| schema.index_of(time).ok());
+        if let (Some(time), Ok(date)) = (time, schema.index_of(EVENT_DATE))
+            && let Ok(dates) = cast(&columns[time], &DataType::Date32)
+        {
+            columns[date] = dates;
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        if let Ok(batch) = RecordBatch::try_new_with_options(Arc::new(schema), columns, &options) {
+            given.insert(input.clone(), batch);
+        }
+    }
+    given
+}
+
+/// The names that a case compares, and the rows it expects; `None` after having said what is wrong.
+fn expected(
+    catalog: &Catalog,
+    table: &Table,
+    (index, case): (usize, &Case),
+    out: &mut Vec<Diagnostic>,
+) -> Option<(Vec<String>, Vec<ArrayRef>)> {
+    let schema = catalog.relation_schema(&table.name)?;
+    let mut names: Vec<String> = Vec::new();
+    for name in case.expect.iter().flat_map(|row| row.keys()) {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    if names.is_empty() {
+        names = schema.fields().iter().map(|field| field.name().clone()).collect();
+    }
+    let named = schema.fields().iter().filter(|field| names.contains(field.name())).cloned();
+    let named = Schema::new(nullable(named));
+    let columns = typed(table, &named, &case.expect, &format!("tests.{index}.expect"), out)?;
+    Some((named.fields().iter().map(|field| field.name().clone()).collect(), columns))
+}
+
+fn typed(table: &Table, schema: &Schema, rows: &[Row], path: &str, out: &mut Vec<Diagnostic>) -> Option<Vec<ArrayRef>> {
+    let before = out.len();
+    for (at, row) in rows.iter().enumerate() {
+        for name in row.keys().filter(|name| schema.field_with_name(name).is_err()) {
+            let relation = path.rsplit('.').next().filter(|last| *last != "expect").unwrap_or(&table.name);
+            let d = table.origin.at(&format!("{path}.{at}.{name}"), format!("`{name}` is no column of {relation}"));
+            out.push(d.expected_one_of(name, schema.fields().iter().map(|field| field.name().as_str())));
+        }
+    }
+    let mut columns = Vec::new();
+    for field in schema.fields() {
+        match column(field, rows) {
+            Ok(values) => columns.push(values),
+            Err((at, message)) => {
+                let path = format!("{path}.{at}.{}", field.name());
+                out.push(table.origin.at(&path, format!("`{}`: {message}", field.name())));
+            }
+        }
+    }
+    (out.len() == before).then_some(columns)
+}
+
+/// What the query makes of the given rows: the columns named, in their stored types.
+async fn found(
+    catalog: &Catalog,
+    table: &Table,
+    given: &HashMap<String, RecordBatch>,
+    names: &[String],
+) -> Result<Vec<ArrayRef>> {
+    let mut sources: HashMap<String, Arc<dyn TableSource>> = HashMap::new();
+    for (name, batch) in given {
+        let rows = MemTable::try_new(batch.schema(), vec![vec![batch.clone()]]).map_err(error)?;
+        sources.insert(name.clone(), provider_as_source(Arc::new(rows)));
+    }
+    let planner = catalog.planner.over(sources);
+    // Planned anew rather than bound to the table's plan: here any column may be null, which plans rely on.
+    let plan = planner.plan(&table.sql).map_err(error)?;
+    let frame = DataFrame::new(planner.state().clone(), plan);
+    let schema = Arc::new(frame.schema().as_arrow().clone());
+    let rows = concat_batches(&schema, &frame.collect().await.map_err(error)?)?;
+    let stored = catalog.relation_schema(&table.name);
+    let mut columns = Vec::new();
+    for name in names {
+        let ours = table.event_time.as_ref().filter(|_| name == EVENT_DATE).unwrap_or(name);
+        let data_type = stored.as_ref().and_then(|s| s.field_with_name(name).ok()).map(|field| field.data_type());
+        if let (Some(values), Some(data_type)) = (rows.column_by_name(ours), data_type) {
+            columns.push(cast(values, data_type)?);
+        }
+    }
+    Ok(columns)
+}
+
+/// Both sides as multisets; what only one of them has, side by side.
+fn compare(
+    table: &Table,
+    (index, case): (usize, &Case),
+    names: &[String],
+    found: &[ArrayRef],
+    expected: &[ArrayRef],
+) -> Option<Diagnostic> {
+    let count = |columns: &[ArrayRef]| columns.first().map_or(0, |column| column.len());
+    let same = |f: usize, e: usize| found.iter().zip(expected).all(|(a, b)| equal(a, b, (f, e)));
+    let mut missing: Vec<usize> = (0..case.expect.len()).collect();
+    let mut surplus = Vec::new();
+    for row in 0..count(found) {
+        match missing.iter().position(|e| same(row, *e)) {
+            Some(at) => {
+                missing.remove(at);
+            }
+            None => surplus.push(row),
+        }
+    }
+    if missing.is_empty() && surplus.is_empty() {
+        return None;
+    }
+    let equal_rows = case.expect.len() - missing.len();
+    let text = |rows: &[usize], columns: &[ArrayRef]| {
+        let mut lines: Vec<String> = rows.iter().map(|row| row_text(names, columns, *row)).collect();
+        if lines.is_empty() {
+            lines.push("no such row".into());
+        }
+        lines.join("\n")
+    };
+    let message = match equal_rows {
+        0 => format!("case `{}` fails", case.name),
+        n => format!("case `{}` fails ({n} other rows are as expected)", case.name),
+    };
+    let d = table.origin.at(&format!("tests.{index}"), message);
+    Some(d.found(text(&surplus, found)).expected(text(&missing, expected)))
+}

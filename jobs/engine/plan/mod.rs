@@ -1,0 +1,25 @@
+//! Between a parsed project and rows: typed plans of SQL tables.
+//!
+//! [`Catalog::compile`] plans every table against the schemas of what it reads, without data, and reports everything
+//! that is wrong. [`known::build`] binds such a plan to stored inputs as of a night, so that every output row carries the
+//! instant from which it was known. [`versions`] merges the result with what the table holds, [`audits`]
+//! look at it before it is committed, and [`cases`] run a table's `given`/`expect` cases in memory.
+
+pub mod audits;
+pub mod cases;
+pub mod catalog;
+mod compile;
+mod day;
+mod fault;
+mod join;
+pub mod known;
+mod models;
+mod planner;
+mod relation;
+mod rewrite;
+mod scalars;
+mod twin;
+pub mod versions;
+
+pub use catalog::Catalog;
+pub use relation::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL, Relation};
