@@ -7,7 +7,7 @@
 //! | boolean | numeric | 0 or 1 |
 //! | date, timestamp | time | days since 1970-01-01T00:00Z, fractions included |
 //! | duration | numeric | days |
-//! | strings, dictionaries of strings | categorical | the code of its [`Vocabulary`](super::encode::Vocabulary) |
+//! | strings, dictionaries of strings | categorical | the code of its [`Vocabulary`] |
 //! | null type | numeric | missing |
 //!
 //! Null and unknown categories are NaN, which LightGBM takes for missing.

@@ -109,14 +109,19 @@ impl Params {
                 Err(problem) => problems.push(problem),
             }
         }
-        if values.get("boosting").is_some_and(|b| b == "rf") && !samples_rows(&values) {
-            problems.push(
-                "`boosting: rf` needs `bagging_freq` of at least 1 and `bagging_fraction` below 1, or all its trees \
-                 are the same"
-                    .to_string(),
-            );
-        }
         if problems.is_empty() { Ok(Params(values)) } else { Err(Error::definition(problems.join("\n"))) }
+    }
+
+    /// Checks what depends on several parameters at once. Apart from [`Params::check`], so that a definition's
+    /// parameters can be checked one by one, each with its line.
+    pub fn check_together(&self) -> Result<()> {
+        if self.0.get("boosting").is_some_and(|b| b == "rf") && !samples_rows(&self.0) {
+            return Err(Error::definition(
+                "`boosting: rf` needs `bagging_freq` of at least 1 and `bagging_fraction` below 1, or all its trees \
+                 are the same",
+            ));
+        }
+        Ok(())
     }
 
     /// Name and value, in name order.
@@ -243,8 +248,10 @@ mod tests {
         assert!(message(json!({"bagging_fraction": 1.5})).contains("expected a number above 0, at most 1"));
         assert!(message(json!({"num_leaves": "31"})).contains("expected an integer"));
         assert!(message(json!({"boosting": "dart"})).contains("expected one of gbdt, rf"));
-        assert!(message(json!({"boosting": "rf"})).contains("needs `bagging_freq`"));
-        assert!(check(json!({"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.6})).is_ok());
+        let alone = check(json!({"boosting": "rf"})).unwrap().check_together().unwrap_err();
+        assert!(alone.to_string().contains("needs `bagging_freq`"));
+        let forest = check(json!({"boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.6})).unwrap();
+        assert!(forest.check_together().is_ok());
     }
 
     #[test]

@@ -124,7 +124,9 @@ pub struct Report {
 /// validation, with counts.
 pub fn fit(request: &FitRequest) -> Result<Fitted> {
     check(request)?;
-    let fitter = Fitter { request, params: Params::check(request.params)?, session: Session::open()? };
+    let params = Params::check(request.params)?;
+    params.check_together()?;
+    let fitter = Fitter { request, params, session: Session::open()? };
     match &request.validation {
         Validation::Time { test, valid } => fitter.by_time(*test, *valid),
         Validation::CrossValidation { folds, seeds } => fitter.cross_validate(*folds, seeds),
@@ -512,7 +514,9 @@ mod tests {
         assert_eq!(kind(FitRequest { seed: u32::MAX, ..base() }), Kind::Definition);
         assert_eq!(kind(FitRequest { labels: &[true], ..base() }), Kind::Internal);
         assert_eq!(kind(FitRequest { segments: &[("s".to_string(), vec![])], ..base() }), Kind::Internal);
-        let aliases = serde_json::from_str(r#"{"n_estimators": 5}"#).unwrap();
-        assert_eq!(kind(FitRequest { params: &aliases, ..base() }), Kind::Definition);
+        for wrong in [r#"{"n_estimators": 5}"#, r#"{"boosting": "rf"}"#] {
+            let wrong = serde_json::from_str(wrong).unwrap();
+            assert_eq!(kind(FitRequest { params: &wrong, ..base() }), Kind::Definition);
+        }
     }
 }
