@@ -4,8 +4,9 @@
 //! window. Rows given are never null, and finite where the lane says so.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Datum, Scalar, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Datum, Int64Array, Scalar, StringArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::kernels::cmp;
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType};
@@ -276,12 +277,13 @@ impl Accumulate for Distinct {
 
 /// Floats as bits, one pattern for all NaN and one for both zeros.
 fn canonical(column: &ArrayRef) -> Result<ArrayRef> {
-    let bits = floats(column)?.iter().map(|&v| match v {
+    let values = floats(column)?;
+    let bits = values.iter().map(|&v| match v {
         v if v.is_nan() => f64::NAN.to_bits() as i64,
         0.0 => 0,
         v => v.to_bits() as i64,
     });
-    Ok(std::sync::Arc::new(arrow::array::Int64Array::from_iter_values(bits)))
+    Ok(Arc::new(Int64Array::from_iter_values(bits)))
 }
 
 /// Rows per category; the last count is of all others.

@@ -1,8 +1,7 @@
-//! A group or sequence and its table's schema → what the kernels run, or everything that does not fit.
+//! A group and its table's schema → what its kernel runs, or everything that does not fit.
 //!
 //! Features that share `of` and `where` become one lane, which is swept once for all of its windows and functions.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -10,15 +9,14 @@ use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Schema, Schema
 use datafusion::common::ScalarValue;
 use datafusion::physical_expr::PhysicalExpr;
 
-use crate::define::features::{Feature, Function, History, TimeUnit};
-use crate::define::sequence::{Field as SequenceField, FieldValue};
+use crate::define::features::{Feature, Function, TimeUnit};
 use crate::define::yaml::Origin;
-use crate::define::{Diagnostic, FeatureGroup, Sequence, types};
+use crate::define::{Diagnostic, FeatureGroup};
 use crate::engine::session::Session;
 
-use super::expression::{self, Scope, Typed};
+use super::expression::{self, Checked, Scope};
+use super::history::{documented, head, no_order, start};
 use super::input::Inputs;
-use super::{AS_OF, ROW};
 
 /// A group, ready to run.
 pub struct Group {
@@ -104,23 +102,6 @@ pub enum Accumulator {
     Categories(Vec<ArrayRef>),
 }
 
-/// A sequence, ready to run.
-pub struct Lists {
-    pub inputs: Inputs,
-    pub length: usize,
-    /// Microseconds.
-    pub window: Option<i64>,
-    pub fields: Vec<ListField>,
-    pub schema: SchemaRef,
-}
-
-#[derive(Debug, Clone)]
-pub enum ListField {
-    Value { index: usize, data_type: DataType },
-    SincePrevious(TimeUnit),
-    TimeSince(TimeUnit),
-}
-
 pub fn group(
     session: &Session,
     group: &FeatureGroup,
@@ -143,7 +124,7 @@ pub fn group(
                 fields.push(documented(&feature.name, data_type.clone(), &feature.doc));
                 features.push(Output { name: feature.name.clone(), data_type });
             }
-            Err(diagnostic) => out.push(diagnostic),
+            Err(diagnostic) => out.push(*diagnostic),
         }
     }
     for lane in &mut lanes {
@@ -159,74 +140,6 @@ pub fn group(
     Ok(Group { inputs, lanes, features, derived, schema: Arc::new(Schema::new(fields)) })
 }
 
-pub fn sequence(
-    session: &Session,
-    sequence: &Sequence,
-    event_time: &str,
-    tie_breaker: &[String],
-    table: &Schema,
-) -> Result<Lists, Vec<Diagnostic>> {
-    let mut out = Vec::new();
-    let started = start(session, &sequence.history, event_time, tie_breaker, table, &sequence.origin, &mut out);
-    let Some((scope, mut inputs)) = started else { return Err(out) };
-    if inputs.ties.is_empty() {
-        out.push(no_order(&sequence.origin, "table", &sequence.name, &sequence.history.table));
-    }
-    let mut list_fields = Vec::new();
-    let mut fields = head(&inputs, table);
-    for field in &sequence.fields {
-        match list_field(field, &scope, &mut inputs) {
-            Ok((list_field, data_type)) => {
-                let list = DataType::List(Arc::new(Field::new_list_field(data_type, true)));
-                fields.push(documented(&field.name, list, &list_doc(field, table)));
-                list_fields.push(list_field);
-            }
-            Err(diagnostic) => out.push(diagnostic),
-        }
-    }
-    if !out.is_empty() {
-        return Err(out);
-    }
-    let window = sequence.window.map(|w| w.micros());
-    Ok(Lists { inputs, length: sequence.length, window, fields: list_fields, schema: Arc::new(Schema::new(fields)) })
-}
-
-/// What groups and sequences have in common: entity, event time, filter and order of their history.
-fn start<'a>(
-    session: &'a Session,
-    history: &History,
-    event_time: &str,
-    tie_breaker: &[String],
-    table: &Schema,
-    origin: &'a Origin,
-    out: &mut Vec<Diagnostic>,
-) -> Option<(Scope<'a>, Inputs)> {
-    let keep = |result: Result<Typed, Diagnostic>, out: &mut Vec<Diagnostic>| result.map_err(|d| out.push(d)).ok();
-    let scope = Scope::new(session, format!("table {}", history.table), table, origin).map_err(|d| out.push(d)).ok()?;
-    let mut entity = Vec::new();
-    for name in &history.entity {
-        entity.extend(keep(scope.column(name, "entity"), out).map(|key| (name.clone(), key)));
-    }
-    let time = keep(scope.column(event_time, "event_time"), out);
-    let time = time.filter(|time| {
-        let fits = matches!(time.data_type, DataType::Timestamp(..) | DataType::Date32);
-        if !fits {
-            let d = origin.at("event_time", format!("`{event_time}` is no time"));
-            out.push(d.found(expression::name(&time.data_type)).expected("timestamp or date"));
-        }
-        fits
-    });
-    let ties: Vec<Typed> = tie_breaker.iter().filter_map(|name| keep(scope.column(name, "table"), out)).collect();
-    let filter = match &history.filter {
-        Some(sql) => scope.predicate(sql, "where").map_err(|d| out.push(d)).ok(),
-        None => None,
-    };
-    let mut inputs = Inputs::new(table, entity, time?, history.visibility);
-    inputs.filter = filter;
-    inputs.ties = ties.into_iter().map(|tie| inputs.value(tie)).collect();
-    (inputs.entity.len() == history.entity.len()).then_some((scope, inputs))
-}
-
 /// Puts a feature into its lane; its type.
 fn place(
     feature: &Feature,
@@ -235,7 +148,7 @@ fn place(
     inputs: &mut Inputs,
     lanes: &mut Vec<Lane>,
     origin: &Origin,
-) -> Result<DataType, Diagnostic> {
+) -> Checked<DataType> {
     let of = match &feature.of {
         Some(sql) => Some(scope.compile(sql, &format!("{}.of", feature.path))?),
         None => None,
@@ -271,13 +184,13 @@ fn is_arithmetic(function: &Function) -> bool {
     matches!(function, Function::Sum | Function::Mean | Function::Min | Function::Max | Function::Stddev)
 }
 
-fn result_type(feature: &Feature, of: &DataType, origin: &Origin) -> Result<DataType, Diagnostic> {
+fn result_type(feature: &Feature, of: &DataType, origin: &Origin) -> Checked<DataType> {
     let numeric = matches!(of, DataType::Int32 | DataType::Int64 | DataType::Float64 | DataType::Decimal128(..));
     let needs_number = matches!(feature.function, Function::Sum | Function::Mean | Function::Stddev);
     if needs_number && !numeric {
         let of_text = feature.of.as_deref().unwrap_or_default();
         let d = origin.at(&format!("{}.of", feature.path), format!("`{of_text}` of {} is no number", feature.name));
-        return Err(d.found(expression::name(of)).expected("int32, int64, float64 or decimal(p,s)"));
+        return Err(Box::new(d.found(expression::name(of)).expected("int32, int64, float64 or decimal(p,s)")));
     }
     Ok(match &feature.function {
         Function::Count | Function::CountDistinct => DataType::Int64,
@@ -292,12 +205,7 @@ fn result_type(feature: &Feature, of: &DataType, origin: &Origin) -> Result<Data
     })
 }
 
-fn accumulator(
-    function: &Function,
-    of: &DataType,
-    feature: &Feature,
-    origin: &Origin,
-) -> Result<Option<Accumulator>, Diagnostic> {
+fn accumulator(function: &Function, of: &DataType, feature: &Feature, origin: &Origin) -> Checked<Option<Accumulator>> {
     Ok(match function {
         Function::Sum | Function::Mean => Some(Accumulator::Moments { squares: false }),
         Function::Stddev => Some(Accumulator::Moments { squares: true }),
@@ -308,7 +216,8 @@ fn accumulator(
             let category = ScalarValue::Utf8(Some(value.clone())).cast_to(of).and_then(|v| v.to_array()).ok();
             let Some(category) = category.filter(|array| array.null_count() == 0) else {
                 let d = origin.at(&format!("{}.values", feature.path), format!("`{value}` can never be equal to `of`"));
-                return Err(d.found(value.clone()).expected(format!("a value of type {}", expression::name(of))));
+                let expected = format!("a value of type {}", expression::name(of));
+                return Err(Box::new(d.found(value.clone()).expected(expected)));
             };
             Some(Accumulator::Categories(vec![category]))
         }
@@ -369,7 +278,7 @@ fn derived(
         let compiled = Scope::new(session, format!("group {}", group.name), &schema, &group.origin).and_then(|scope| {
             let typed = scope.compile_with_ratios(&derived.expression, &path)?;
             let physical = session.context().create_physical_expr(typed.expr, scope.schema());
-            let expr = physical.map_err(|e| group.origin.at(&path, e.strip_backtrace()))?;
+            let expr = physical.map_err(|e| Box::new(group.origin.at(&path, e.strip_backtrace())))?;
             Ok((expr, typed.data_type))
         });
         match compiled {
@@ -378,68 +287,10 @@ fn derived(
                 fields.push(field.clone());
                 columns.push(DerivedColumn { expr, field: Arc::new(field) });
             }
-            Err(diagnostic) => out.push(diagnostic),
+            Err(diagnostic) => out.push(*diagnostic),
         }
     }
     columns
-}
-
-fn list_field(field: &SequenceField, scope: &Scope, inputs: &mut Inputs) -> Result<(ListField, DataType), Diagnostic> {
-    Ok(match &field.value {
-        FieldValue::Of(sql) => {
-            let typed = scope.compile(sql, &field.path)?;
-            let data_type = typed.data_type.clone();
-            let index = inputs.value(typed);
-            inputs.ordered.extend(Some(index).filter(|i| !inputs.ordered.contains(i)));
-            (ListField::Value { index, data_type: data_type.clone() }, data_type)
-        }
-        FieldValue::SincePrevious(unit) => (ListField::SincePrevious(*unit), DataType::Float64),
-        FieldValue::TimeSince(unit) => (ListField::TimeSince(*unit), DataType::Float64),
-    })
-}
-
-fn list_doc(field: &SequenceField, table: &Schema) -> String {
-    match &field.value {
-        FieldValue::Of(sql) => {
-            let column = table.field_with_name(sql).ok();
-            let doc = column.and_then(|c| c.metadata().get("comment")).filter(|doc| !doc.is_empty());
-            doc.map_or_else(|| format!("{sql}, oldest event first."), |doc| format!("{doc} Oldest event first."))
-        }
-        FieldValue::SincePrevious(unit) => {
-            format!("{} since the previous event of the list, null for its first; oldest event first.", capital(*unit))
-        }
-        FieldValue::TimeSince(unit) => format!("{} from the event to as_of; oldest event first.", capital(*unit)),
-    }
-}
-
-fn capital(unit: TimeUnit) -> &'static str {
-    match unit {
-        TimeUnit::Minutes => "Minutes",
-        TimeUnit::Hours => "Hours",
-        TimeUnit::Days => "Days",
-    }
-}
-
-/// The columns that every result starts with.
-fn head(inputs: &Inputs, table: &Schema) -> Vec<Field> {
-    let mut fields: Vec<Field> = Vec::new();
-    for (name, key) in &inputs.entity {
-        let doc = table.field_with_name(name).ok().and_then(|f| f.metadata().get("comment")).cloned();
-        fields.push(documented(name, key.data_type.clone(), &doc.unwrap_or_else(|| "The entity.".into())));
-    }
-    fields.push(documented(AS_OF, types::timestamp(), "The instant before which everything happened (UTC)."));
-    fields.push(documented(ROW, DataType::Int64, "Number of the row in its spine."));
-    fields
-}
-
-fn documented(name: &str, data_type: DataType, doc: &str) -> Field {
-    Field::new(name, data_type, true).with_metadata(HashMap::from([("comment".to_string(), doc.to_string())]))
-}
-
-fn no_order(origin: &Origin, path: &str, name: &str, table: &str) -> Diagnostic {
-    let message =
-        format!("`{name}` depends on the order of rows with equal event time, which table {table} leaves open");
-    origin.at(path, message).expected(format!("`tie_breaker` or `key` of table {table}"))
 }
 
 fn find_or_add<T>(list: &mut Vec<T>, is: impl Fn(&T) -> bool, new: impl FnOnce() -> T) -> &mut T {

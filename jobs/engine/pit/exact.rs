@@ -109,10 +109,6 @@ impl Moments {
         }
     }
 
-    pub fn count(&self) -> i64 {
-        self.count
-    }
-
     pub fn sum(&self) -> Option<i128> {
         (self.carry == 0).then_some(self.sum)
     }

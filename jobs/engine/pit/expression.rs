@@ -23,6 +23,9 @@ pub struct Typed {
     pub data_type: DataType,
 }
 
+/// Boxed, since a diagnostic is much larger than what it is returned beside.
+pub type Checked<T> = Result<T, Box<Diagnostic>>;
+
 /// What expressions of one definition may refer to.
 pub struct Scope<'a> {
     session: &'a Session,
@@ -33,15 +36,10 @@ pub struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    pub fn new(
-        session: &'a Session,
-        what: impl Into<String>,
-        schema: &Schema,
-        origin: &'a Origin,
-    ) -> Result<Self, Diagnostic> {
+    pub fn new(session: &'a Session, what: impl Into<String>, schema: &Schema, origin: &'a Origin) -> Checked<Self> {
         let what = what.into();
         let schema = DFSchema::try_from(schema.clone()).map_err(|e| {
-            origin.at("", format!("the columns of {what} cannot be told apart: {}", e.strip_backtrace()))
+            Box::new(origin.at("", format!("the columns of {what} cannot be told apart: {}", e.strip_backtrace())))
         })?;
         Ok(Scope { session, what, schema, origin })
     }
@@ -51,7 +49,7 @@ impl<'a> Scope<'a> {
     }
 
     /// An existing column by its exact name.
-    pub fn column(&self, name: &str, path: &str) -> Result<Typed, Diagnostic> {
+    pub fn column(&self, name: &str, path: &str) -> Checked<Typed> {
         match self.schema.field_with_unqualified_name(name) {
             Ok(field) if !name.starts_with('_') => {
                 let expr = Expr::Column(Column::new_unqualified(name));
@@ -61,21 +59,21 @@ impl<'a> Scope<'a> {
         }
     }
 
-    pub fn compile(&self, sql: &str, path: &str) -> Result<Typed, Diagnostic> {
+    pub fn compile(&self, sql: &str, path: &str) -> Checked<Typed> {
         self.compile_with(sql, path, |expr, _| Ok(Transformed::no(expr)))
     }
 
     /// As [`Self::compile`], with division between numbers in float64, null where the divisor is zero.
-    pub fn compile_with_ratios(&self, sql: &str, path: &str) -> Result<Typed, Diagnostic> {
+    pub fn compile_with_ratios(&self, sql: &str, path: &str) -> Checked<Typed> {
         self.compile_with(sql, path, ratio)
     }
 
     /// An expression that must be boolean.
-    pub fn predicate(&self, sql: &str, path: &str) -> Result<Expr, Diagnostic> {
+    pub fn predicate(&self, sql: &str, path: &str) -> Checked<Expr> {
         let typed = self.compile(sql, path)?;
         if typed.data_type != DataType::Boolean {
             let d = self.origin.at(path, format!("`{sql}` is not a condition"));
-            return Err(d.found(name(&typed.data_type)).expected("bool"));
+            return Err(Box::new(d.found(name(&typed.data_type)).expected("bool")));
         }
         Ok(typed.expr)
     }
@@ -85,7 +83,7 @@ impl<'a> Scope<'a> {
         sql: &str,
         path: &str,
         rewrite: impl Fn(Expr, &DFSchema) -> datafusion::error::Result<Transformed<Expr>>,
-    ) -> Result<Typed, Diagnostic> {
+    ) -> Checked<Typed> {
         let planned = self.session.context().parse_sql_expr(sql, &self.schema);
         let expr = planned.map_err(|e| self.wrong(sql, path, &e))?.unalias();
         self.about_one_row(&expr, sql, path)?;
@@ -99,22 +97,24 @@ impl<'a> Scope<'a> {
         self.typed(expr, data_type, sql, path)
     }
 
-    fn typed(&self, expr: Expr, found: DataType, text: &str, path: &str) -> Result<Typed, Diagnostic> {
+    fn typed(&self, expr: Expr, found: DataType, text: &str, path: &str) -> Checked<Typed> {
         match plain(&found) {
             Some(data_type) if data_type == found => Ok(Typed { expr, data_type }),
             Some(data_type) => Ok(Typed { expr: cast(expr, data_type.clone()), data_type }),
             None => {
                 let d = self.origin.at(path, format!("`{text}` has a type that features cannot have"));
                 let expected = "string, int32, int64, float64, bool, date, timestamp or decimal(p,s)";
-                Err(d.found(found.to_string()).expected(expected))
+                Err(Box::new(d.found(found.to_string()).expected(expected)))
             }
         }
     }
 
-    fn about_one_row(&self, expr: &Expr, sql: &str, path: &str) -> Result<(), Diagnostic> {
+    fn about_one_row(&self, expr: &Expr, sql: &str, path: &str) -> Checked<()> {
         let mut wrong = None;
         let walked = expr.apply(|e| {
-            let d = |message: String, expected: &str| Some(self.origin.at(path, message).found(sql).expected(expected));
+            let d = |message: String, expected: &str| {
+                Some(Box::new(self.origin.at(path, message).found(sql).expected(expected)))
+            };
             wrong = match e {
                 Expr::ScalarFunction(f) if f.func.signature().volatility != Volatility::Immutable => {
                     let message = format!("`{}()` gives another answer on another day", f.func.name());
@@ -138,19 +138,20 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn unknown_column(&self, found: &str, path: &str) -> Diagnostic {
+    fn unknown_column(&self, found: &str, path: &str) -> Box<Diagnostic> {
         let names = self.schema.fields().iter().map(|f| f.name().as_str()).filter(|n| !n.starts_with('_'));
-        self.origin.at(path, format!("{} has no column `{found}`", self.what)).expected_one_of(found, names)
+        let d = self.origin.at(path, format!("{} has no column `{found}`", self.what));
+        Box::new(d.expected_one_of(found, names))
     }
 
-    fn wrong(&self, sql: &str, path: &str, error: &DataFusionError) -> Diagnostic {
+    fn wrong(&self, sql: &str, path: &str, error: &DataFusionError) -> Box<Diagnostic> {
         if let DataFusionError::SchemaError(schema_error, _) = error.find_root()
             && let SchemaError::FieldNotFound { field, .. } = schema_error.as_ref()
         {
             return self.unknown_column(&field.name, path);
         }
         let d = self.origin.at(path, format!("not an expression over the columns of {}", self.what));
-        d.found(sql).help(error.strip_backtrace().lines().next().unwrap_or_default())
+        Box::new(d.found(sql).help(error.strip_backtrace().lines().next().unwrap_or_default()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Point-in-time features and sequences: what was known about an entity at an instant.
 //!
 //! Two sides meet here. The **plan** side compiles a definition against a table's schema: SQL expressions become typed
-//! columns of one projection ([`input`], [`expression`]), features become lanes over those columns ([`compile`]), and
+//! columns of one projection ([`input`], [`expression`]), features become lanes over those columns ([`compile`], [`lists`]), and
 //! everything that is wrong becomes a diagnostic. The **kernel** side ([`exec`]) repartitions events and spine by
 //! entity, sorts both (spilling under a memory limit), and merges the two streams one entity at a time; for each
 //! spine row a [`kernel::Kernel`] computes its columns.
@@ -36,9 +36,11 @@ mod exact;
 mod exec;
 mod expression;
 mod group;
+mod history;
 mod input;
 mod kernel;
 mod lane;
+mod lists;
 mod output;
 mod sequence;
 mod visible;
@@ -93,14 +95,15 @@ pub async fn sequences(
     events: DataFrame,
     spine: DataFrame,
 ) -> Result<SendableRecordBatchStream> {
-    let compiled = compile::sequence(session, sequence, event_time, tie_breaker, events.schema().as_arrow())
+    let compiled = lists::sequence(session, sequence, event_time, tie_breaker, events.schema().as_arrow())
         .map_err(diagnostic::into_error)?;
     let kernel = sequence::Factory::new(&compiled);
     exec::run(session, &compiled.inputs, kernel, compiled.schema, events, spine).await
 }
 
 /// The schema that [`features`] returns, each field documented by its metadata `comment`; or everything about the
-/// group that does not fit the table.
+/// group that does not fit the table: expressions, types, and functions that need an order which the tie breaker does
+/// not give.
 pub fn schema(
     session: &Session,
     group: &FeatureGroup,
@@ -119,5 +122,5 @@ pub fn sequence_schema(
     tie_breaker: &[String],
     table: &Schema,
 ) -> Result<SchemaRef, Vec<Diagnostic>> {
-    compile::sequence(session, sequence, event_time, tie_breaker, table).map(|compiled| compiled.schema)
+    lists::sequence(session, sequence, event_time, tie_breaker, table).map(|compiled| compiled.schema)
 }

@@ -11,10 +11,10 @@ use arrow::record_batch::RecordBatch;
 use crate::error::{Error, Result};
 
 use super::chunk::Chunk;
-use super::compile::{self, ListField};
 use super::input::Layout;
 use super::kernel::{self, Fault};
 use super::lane::in_unit;
+use super::lists::{ListField, Lists};
 use super::output::Picked;
 use super::visible::Visible;
 
@@ -29,7 +29,7 @@ pub struct Factory {
 }
 
 impl Factory {
-    pub fn new(lists: &compile::Lists) -> Arc<Factory> {
+    pub fn new(lists: &Lists) -> Arc<Factory> {
         Arc::new(Factory {
             length: lists.length,
             window: lists.window,
