@@ -9,6 +9,8 @@ use arrow::array::{
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Schema};
 
+use super::rows::Timed;
+use super::vocabulary::{push_id, push_number};
 use crate::error::Result;
 
 /// Precision and scale of money.
@@ -21,7 +23,7 @@ pub struct Columns<'a, R> {
     arrays: Vec<ArrayRef>,
 }
 
-impl<'a, R> Columns<'a, R> {
+impl<'a, R: Timed> Columns<'a, R> {
     pub fn new(rows: &'a [R]) -> Self {
         Columns { rows, fields: Vec::new(), arrays: Vec::new() }
     }
@@ -44,6 +46,19 @@ impl<'a, R> Columns<'a, R> {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
         let array = StringArray::try_new(offsets, Buffer::from_vec(bytes), None)?;
         Ok(self.add(name, Arc::new(array), false))
+    }
+
+    /// The user's identifier, `user_id`.
+    pub fn user(self) -> Result<Self> {
+        self.text("user_id", |row, out| {
+            out.push(b'u');
+            push_number(out, u64::from(row.person()), 7);
+        })
+    }
+
+    /// The identifier of something that a user has several of.
+    pub fn id(self, name: &str, prefix: u8, number: impl Fn(&R) -> u32) -> Result<Self> {
+        self.text(name, |row, out| push_id(out, prefix, row.person(), number(row)))
     }
 
     /// One of a few words.

@@ -83,7 +83,6 @@ impl OrderCourse {
 #[derive(Debug, Clone)]
 pub struct LoanCourse {
     pub opened: i64,
-    pub instalments: u8,
     /// When each instalment is paid, from the first on; a loan that defaults stops early.
     pub paid: Vec<i64>,
     pub defaulted: Option<i64>,
@@ -116,7 +115,7 @@ impl LoanCourse {
         });
         let paid = paid.collect();
         let defaulted = defaults.then(|| opened + (pays + 1) * MONTH + draw.micros(DEFAULT.0, DEFAULT.1));
-        LoanCourse { opened, instalments, paid, defaulted }
+        LoanCourse { opened, paid, defaulted }
     }
 
     pub fn due(&self, instalment: usize) -> i64 {

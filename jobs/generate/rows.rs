@@ -3,10 +3,11 @@
 //! `person` is the user's index and `number` counts the rows of one kind (or of their purchases) within the user, so
 //! that identifiers are unique without any coordination between threads.
 
-/// A row with a time of its own, which decides the day it belongs to.
+/// A row of one user with a time of its own, which decides the day it belongs to.
 pub trait Timed: Copy + Send + Sync {
     /// Microseconds since 1970.
     fn at(&self) -> i64;
+    fn person(&self) -> u32;
 }
 
 macro_rules! rows {
@@ -22,6 +23,10 @@ macro_rules! rows {
         impl Timed for $name {
             fn at(&self) -> i64 {
                 self.at
+            }
+
+            fn person(&self) -> u32 {
+                self.person
             }
         }
     )*};

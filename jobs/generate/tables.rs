@@ -25,7 +25,7 @@ impl Table for User {
 
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
         Columns::new(rows)
-            .text("user_id", user_id(|r| r.person))?
+            .user()?
             .time("registered_at", |r| r.at)
             .text("email", push_email)?
             .date("birth_date", |r| r.born)
@@ -44,8 +44,8 @@ impl Table for Address {
 
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
         Columns::new(rows)
-            .text("geo_address_id", id(b'a', |r| (r.person, r.number)))?
-            .text("user_id", user_id(|r| r.person))?
+            .id("geo_address_id", b'a', |r| r.number)?
+            .user()?
             .time("created_at", |r| r.at)
             .word("city", |r| CITIES[usize::from(r.city)])
             .text("postal_code", |r, out| push_number(out, u64::from(r.postcode), 5))?
@@ -62,8 +62,8 @@ impl Table for Login {
 
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
         Columns::new(rows)
-            .text("login_id", id(b'g', |r| (r.person, r.number)))?
-            .text("user_id", user_id(|r| r.person))?
+            .id("login_id", b'g', |r| r.number)?
+            .user()?
             .time("logged_in_at", |r| r.at)
             .word("device", |r| DEVICES[usize::from(r.device)])
             .finish()
@@ -79,8 +79,8 @@ impl Table for Visit {
 
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
         Columns::new(rows)
-            .text("visit_id", id(b'v', |r| (r.person, r.number)))?
-            .text("user_id", user_id(|r| r.person))?
+            .id("visit_id", b'v', |r| r.number)?
+            .user()?
             .time("visited_at", |r| r.at)
             .word("page", |r| PAGES[usize::from(r.page)])
             .word("category", |r| CATEGORIES[usize::from(r.category)])
@@ -97,10 +97,10 @@ impl Table for Order {
 
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
         Columns::new(rows)
-            .text("purchase_id", id(b'o', |r| (r.person, r.number)))?
-            .text("user_id", user_id(|r| r.person))?
+            .id("purchase_id", b'o', |r| r.number)?
+            .user()?
             .time("ordered_at", |r| r.at)
-            .text("geo_address_id", id(b'a', |r| (r.person, r.address)))?
+            .id("geo_address_id", b'a', |r| r.address)?
             .word("delivery_method", |r| DELIVERY_METHODS[usize::from(r.delivery_method)])
             .int("items", |r| i32::from(r.items))
             .money("amount", |r| r.cents)?
@@ -117,9 +117,9 @@ impl Table for Item {
 
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
         Columns::new(rows)
-            .text("purchase_id", id(b'o', |r| (r.person, r.number)))?
+            .id("purchase_id", b'o', |r| r.number)?
             .int("line_no", |r| i32::from(r.line) + 1)
-            .text("user_id", user_id(|r| r.person))?
+            .user()?
             .time("ordered_at", |r| r.at)
             .text("product_id", |r, out| {
                 out.push(b'c');
@@ -144,9 +144,9 @@ impl Table for Payment {
 
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
         Columns::new(rows)
-            .text("payment_id", id(b'p', |r| (r.person, r.number)))?
-            .text("user_id", user_id(|r| r.person))?
-            .text("purchase_id", id(b'o', |r| (r.person, r.order)))?
+            .id("payment_id", b'p', |r| r.number)?
+            .user()?
+            .id("purchase_id", b'o', |r| r.order)?
             .time("paid_at", |r| r.at)
             .money("amount", |r| r.cents)?
             .word("payment_method", |r| PAYMENT_METHODS[usize::from(r.method)])
@@ -164,8 +164,8 @@ impl Table for Delivery {
 
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
         Columns::new(rows)
-            .text("purchase_id", id(b'o', |r| (r.person, r.order)))?
-            .text("user_id", user_id(|r| r.person))?
+            .id("purchase_id", b'o', |r| r.order)?
+            .user()?
             .time("delivered_at", |r| r.at)
             .word("delivery_method", |r| DELIVERY_METHODS[usize::from(r.delivery_method)])
             .word("carrier", |r| CARRIERS[usize::from(r.carrier)])
@@ -182,8 +182,8 @@ impl Table for Cancellation {
 
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
         Columns::new(rows)
-            .text("purchase_id", id(b'o', |r| (r.person, r.order)))?
-            .text("user_id", user_id(|r| r.person))?
+            .id("purchase_id", b'o', |r| r.order)?
+            .user()?
             .time("cancelled_at", |r| r.at)
             .word("reason", |r| CANCEL_REASONS[usize::from(r.reason)])
             .finish()
@@ -199,8 +199,8 @@ impl Table for Refusal {
 
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
         Columns::new(rows)
-            .text("purchase_id", id(b'o', |r| (r.person, r.order)))?
-            .text("user_id", user_id(|r| r.person))?
+            .id("purchase_id", b'o', |r| r.order)?
+            .user()?
             .time("refused_at", |r| r.at)
             .word("reason", |r| REFUSAL_REASONS[usize::from(r.reason)])
             .finish()
@@ -216,8 +216,8 @@ impl Table for Return {
 
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
         Columns::new(rows)
-            .text("purchase_id", id(b'o', |r| (r.person, r.order)))?
-            .text("user_id", user_id(|r| r.person))?
+            .id("purchase_id", b'o', |r| r.order)?
+            .user()?
             .time("returned_at", |r| r.at)
             .word("reason", |r| RETURN_REASONS[usize::from(r.reason)])
             .money("refund_amount", |r| r.cents)?
@@ -234,8 +234,8 @@ impl Table for Subscription {
 
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
         Columns::new(rows)
-            .text("subscription_event_id", id(b's', |r| (r.person, r.number)))?
-            .text("user_id", user_id(|r| r.person))?
+            .id("subscription_event_id", b's', |r| r.number)?
+            .user()?
             .time("changed_at", |r| r.at)
             .word("plan", |r| PLANS[usize::from(r.plan)])
             .word("action", |r| SUBSCRIPTION_ACTIONS[usize::from(r.action)])
@@ -252,9 +252,9 @@ impl Table for Loan {
 
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
         Columns::new(rows)
-            .text("loan_id", id(b'l', |r| (r.person, r.order)))?
-            .text("user_id", user_id(|r| r.person))?
-            .text("purchase_id", id(b'o', |r| (r.person, r.order)))?
+            .id("loan_id", b'l', |r| r.order)?
+            .user()?
+            .id("purchase_id", b'o', |r| r.order)?
             .time("opened_at", |r| r.at)
             .money("amount", |r| r.cents)?
             .int("instalments", |r| i32::from(r.instalments))
@@ -272,14 +272,14 @@ impl Table for Repayment {
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
         Columns::new(rows)
             .text("repayment_id", |r, out| {
-                id(b'r', |r: &Self| (r.person, r.order))(r, out);
+                push_id(out, b'r', r.person, r.order);
                 for part in [r.instalment, r.kind] {
                     out.push(b'-');
                     push_number(out, u64::from(part), 1);
                 }
             })?
-            .text("loan_id", id(b'l', |r| (r.person, r.order)))?
-            .text("user_id", user_id(|r| r.person))?
+            .id("loan_id", b'l', |r| r.order)?
+            .user()?
             .int("instalment_no", |r| i32::from(r.instalment))
             .word("kind", |r| REPAYMENT_KINDS[usize::from(r.kind)])
             .time("recorded_at", |r| r.at)
@@ -301,8 +301,8 @@ impl Table for BuyingTruth {
 
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
         Columns::new(rows)
-            .text("purchase_id", id(b'o', |r| (r.person, r.order)))?
-            .text("user_id", user_id(|r| r.person))?
+            .id("purchase_id", b'o', |r| r.order)?
+            .user()?
             .time("as_of", |r| r.at)
             .int("label", |r| i32::from(r.label))
             .float("p_full", |r| r.full)
@@ -317,32 +317,13 @@ impl Table for CreditTruth {
 
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
         Columns::new(rows)
-            .text("loan_id", id(b'l', |r| (r.person, r.order)))?
-            .text("user_id", user_id(|r| r.person))?
+            .id("loan_id", b'l', |r| r.order)?
+            .user()?
             .time("as_of", |r| r.at)
             .int("label", |r| i32::from(r.label))
             .float("p_full", |r| r.full)
             .float("p_aggregates", |r| r.aggregates)
             .finish()
-    }
-}
-
-/// Writes a user's identifier.
-fn user_id<R>(person: impl Fn(&R) -> u32) -> impl Fn(&R, &mut Vec<u8>) {
-    move |row, out| {
-        out.push(b'u');
-        push_number(out, u64::from(person(row)), 7);
-    }
-}
-
-/// Writes the identifier of something that a user has several of.
-fn id<R>(prefix: u8, parts: impl Fn(&R) -> (u32, u32)) -> impl Fn(&R, &mut Vec<u8>) {
-    move |row, out| {
-        let (person, number) = parts(row);
-        out.push(prefix);
-        push_number(out, u64::from(person), 7);
-        out.push(b'-');
-        push_number(out, u64::from(number), 4);
     }
 }
 

@@ -69,6 +69,14 @@ pub fn push_number(out: &mut Vec<u8>, value: u64, width: usize) {
     out.extend_from_slice(&digits[at..]);
 }
 
+/// Appends the identifier of a user's thing, unique for its prefix.
+pub fn push_id(out: &mut Vec<u8>, prefix: u8, person: u32, number: u32) {
+    out.push(prefix);
+    push_number(out, u64::from(person), 7);
+    out.push(b'-');
+    push_number(out, u64::from(number), 4);
+}
+
 /// Appends a made-up name: three syllables chosen by `code`.
 pub fn push_name(out: &mut Vec<u8>, code: u32) {
     let n = SYLLABLES.len() as u32;

@@ -14,6 +14,7 @@ use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 
 use super::job::{Job, Pins, Written, definition_text, instant, quoted};
+use super::load;
 use super::progress::thousands;
 use crate::define::features::{FeatureGroup, History};
 use crate::define::sequence::Sequence;
@@ -71,14 +72,13 @@ impl Definition<'_> {
         }
     }
 
-    /// entity…, as_of, _row, then one column per feature or field.
-    fn schema(&self, job: &Job) -> Result<Schema> {
-        let table = job.catalog.relation_schema(&self.history().table);
-        let table = table.ok_or_else(|| Error::internal(format!("no schema of {}", self.history().table)))?;
+    /// One column per feature or field.
+    fn schema(&self, job: &Job, session: &Session) -> Result<SchemaRef> {
         let schema = match self {
-            Definition::Group(group) => pit::group_schema(group, &table),
-            Definition::Sequence(sequence) => pit::sequence_schema(sequence, &table),
+            Definition::Group(group) => load::group_schema(session, &job.project, &job.catalog, group),
+            Definition::Sequence(sequence) => load::sequence_schema(session, &job.project, &job.catalog, sequence),
         };
+        let schema = schema.ok_or_else(|| Error::internal(format!("no schema of {}", self.history().table)))?;
         schema.map_err(crate::define::diagnostic::into_error)
     }
 }
@@ -102,7 +102,7 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
         Definition::Group(group) => compute(job, &session, &pins, group, spine).await?,
         Definition::Sequence(sequence) => compute_sequence(job, &session, &pins, sequence, spine).await?,
     };
-    let schema = stored_schema(&definition.schema(job)?, history);
+    let schema = stored_schema(definition.schema(job, &session)?.as_ref(), history);
     let spec = TableSpec {
         name: path.clone(),
         description: definition.description().to_string(),

@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::ExprSchemable;
-use datafusion::prelude::SessionContext;
 
 use super::vectors;
 use crate::define::features::History;
 use crate::define::model::SpineKind;
 use crate::define::yaml::Origin;
-use crate::define::{Diagnostic, Model, Project, TextFile, diagnostic};
+use crate::define::{Diagnostic, FeatureGroup, Model, Project, Sequence, TextFile, diagnostic};
 use crate::engine::pit;
 use crate::engine::plan::Catalog;
+use crate::engine::session::{Session, SessionOptions};
 use crate::error::{Error, Result};
 use crate::learn::params::Params;
 
@@ -34,27 +34,55 @@ pub fn compile(files: &[TextFile]) -> Result<(Loaded, Vec<Diagnostic>)> {
     let (project, mut out) = Project::parse(files);
     let (catalog, types) = Catalog::compile(&project);
     out.extend(types);
-    let mut features: Vec<(String, Schema)> = Vec::new();
+    let session = Session::new(&SessionOptions { threads: 1, memory_limit: None, spill_dir: None })?;
+    let mut features: Vec<(String, SchemaRef)> = Vec::new();
     for group in project.groups.values() {
         out.extend(entities(&catalog, &group.history, &group.origin));
-        let Some(table) = catalog.relation_schema(&group.history.table) else { continue };
-        let (time, ties) = (project.event_time(&group.history.table), project.tie_breaker(&group.history.table));
-        out.extend(pit::check_group(group, time, ties, &table));
-        features.extend(pit::group_schema(group, &table).ok().map(|schema| (group.name.clone(), schema)));
+        match group_schema(&session, &project, &catalog, group) {
+            Some(Ok(schema)) => features.push((group.name.clone(), schema)),
+            Some(Err(diagnostics)) => out.extend(diagnostics),
+            None => {}
+        }
     }
     for sequence in project.sequences.values() {
         out.extend(entities(&catalog, &sequence.history, &sequence.origin));
-        let Some(table) = catalog.relation_schema(&sequence.history.table) else { continue };
-        let (time, ties) = (project.event_time(&sequence.history.table), project.tie_breaker(&sequence.history.table));
-        out.extend(pit::check_sequence(sequence, time, ties, &table));
+        if let Some(Err(diagnostics)) = sequence_schema(&session, &project, &catalog, sequence) {
+            out.extend(diagnostics);
+        }
     }
     for model in project.models.values() {
-        out.extend(segments(&catalog, &features, model)?);
+        out.extend(segments(&session, &catalog, &features, model)?);
         out.extend(parameters(model)?);
     }
     out.sort();
     out.dedup();
     Ok((Loaded { project, catalog }, out))
+}
+
+/// Output columns of a group; `None` if its table has none to go by, which its own diagnostics say.
+pub fn group_schema(
+    session: &Session,
+    project: &Project,
+    catalog: &Catalog,
+    group: &FeatureGroup,
+) -> Option<Result<SchemaRef, Vec<Diagnostic>>> {
+    let history = &group.history;
+    let table = catalog.relation_schema(&history.table)?;
+    let time = history.event_time.as_deref().or_else(|| project.event_time(&history.table))?;
+    Some(pit::schema(session, group, time, project.tie_breaker(&history.table), &table))
+}
+
+/// As [`group_schema`], for a sequence.
+pub fn sequence_schema(
+    session: &Session,
+    project: &Project,
+    catalog: &Catalog,
+    sequence: &Sequence,
+) -> Option<Result<SchemaRef, Vec<Diagnostic>>> {
+    let history = &sequence.history;
+    let table = catalog.relation_schema(&history.table)?;
+    let time = history.event_time.as_deref().or_else(|| project.event_time(&history.table))?;
+    Some(pit::sequence_schema(session, sequence, time, project.tie_breaker(&history.table), &table))
 }
 
 /// The table that says who exists must have the entity's columns.
@@ -72,8 +100,9 @@ fn entities(catalog: &Catalog, history: &History, origin: &Origin) -> Vec<Diagno
 
 /// Segments are conditions over features and spine attributes.
 fn segments(
+    session: &Session,
     catalog: &Catalog,
-    features: &[(String, Schema)],
+    features: &[(String, SchemaRef)],
     model: &Model,
 ) -> Result<Vec<Diagnostic>> {
     let mut fields: Vec<Field> = Vec::new();
@@ -86,13 +115,12 @@ fn segments(
         let known = attributes.iter().filter_map(|name| schema.field_with_name(name).ok());
         fields.extend(known.map(|f| f.clone().with_name(format!("spine.{}", f.name()))));
     }
-    let context = SessionContext::new();
     let names: Vec<String> = fields.iter().map(|f| f.name().clone()).collect();
     let schema = vectors::qualified(&Schema::new(fields))?;
     let mut out = Vec::new();
     for (name, expression) in &model.segments {
         let path = format!("segments.{name}");
-        match context.parse_sql_expr(expression, &schema) {
+        match session.context().parse_sql_expr(expression, &schema) {
             Err(error) => {
                 let message = format!("segment {name} cannot be read: {}", first_line(&error.strip_backtrace()));
                 let unknown = quoted_names(&message).into_iter().find(|n| n.contains('.') && !names.contains(n));

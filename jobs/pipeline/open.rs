@@ -39,7 +39,7 @@ pub fn lake(profile: &Profile) -> Result<Lake> {
 
 /// A query session with the resources of a profile.
 pub fn session(profile: &Profile) -> Result<Session> {
-    Session::new(SessionOptions {
+    Session::new(&SessionOptions {
         threads: threads(profile),
         memory_limit: profile.memory_limit.map(|bytes| bytes.0),
         spill_dir: profile.spill_dir.as_ref().map(PathBuf::from),
