@@ -164,8 +164,11 @@ fn compare(
     expected: &[ArrayRef],
 ) -> Option<Diagnostic> {
     let count = |columns: &[ArrayRef]| columns.first().map_or(0, |column| column.len());
-    let same = |f: usize, e: usize| found.iter().zip(expected).all(|(a, b)| equal(a, b, (f, e)));
+    // Each row is compared in the columns that it names itself; rows that name more choose first.
+    let named = |e: usize, c: usize| case.expect[e].contains_key(&names[c]);
+    let same = |f: usize, e: usize| (0..names.len()).all(|c| !named(e, c) || equal(&found[c], &expected[c], (f, e)));
     let mut missing: Vec<usize> = (0..case.expect.len()).collect();
+    missing.sort_by_key(|e| std::cmp::Reverse(case.expect[*e].len()));
     let mut surplus = Vec::new();
     for row in 0..count(found) {
         match missing.iter().position(|e| same(row, *e)) {
