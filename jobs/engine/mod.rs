@@ -1,5 +1,6 @@
 //! DataFusion sessions, typed plans of SQL tables, point-in-time features and sequences.
 
+pub mod physical;
 pub mod pit;
 pub mod plan;
 pub mod session;

@@ -16,6 +16,7 @@ use super::features;
 use super::job::{Job, Pins};
 use crate::define::inputs::{Input, mentioned};
 use crate::define::{Model, inputs};
+use crate::engine::physical;
 use crate::error::{Error, Result};
 
 /// A model's inputs, and what its segments look at besides.
@@ -158,7 +159,7 @@ pub fn segments(job: &Job, model: &Model, vectors: &RecordBatch) -> Result<Vec<(
     for (name, expression) in &model.segments {
         let context = session.context();
         let expr = context.parse_sql_expr(expression, &schema)?;
-        let physical = context.create_physical_expr(expr, &schema)?;
+        let physical = physical::compile(context, expr, &schema)?;
         let value = physical.evaluate(vectors)?.into_array(vectors.num_rows())?;
         let mask = arrow::array::AsArray::as_boolean_opt(value.as_ref())
             .ok_or_else(|| Error::definition(format!("segment {name} of {} is no condition", model.name)))?;

@@ -12,6 +12,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use crate::define::features::{Feature, Function, TimeUnit};
 use crate::define::yaml::Origin;
 use crate::define::{Diagnostic, FeatureGroup};
+use crate::engine::physical;
 use crate::engine::session::Session;
 
 use super::expression::{self, Checked, Scope};
@@ -277,7 +278,7 @@ fn derived(
         let schema = Schema::new(fields.clone());
         let compiled = Scope::new(session, format!("group {}", group.name), &schema, &group.origin).and_then(|scope| {
             let typed = scope.compile_with_ratios(&derived.expression, &path)?;
-            let physical = session.context().create_physical_expr(typed.expr, scope.schema());
+            let physical = physical::compile(session.context(), typed.expr, scope.schema());
             let expr = physical.map_err(|e| Box::new(group.origin.at(&path, e.strip_backtrace())))?;
             Ok((expr, typed.data_type))
         });
