@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, UInt64Array};
-use arrow::compute::{concat_batches, take};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{Array, AsArray, RecordBatch, UInt64Array};
+use arrow::compute::{cast, concat_batches, take};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use datafusion::common::DFSchema;
 use datafusion::common::TableReference;
 use datafusion::physical_plan::SendableRecordBatchStream;
@@ -82,7 +82,7 @@ fn keys(spine: &RecordBatch, entity: &[String]) -> Result<RecordBatch> {
         fields.push(spine.schema().field(index).clone());
         columns.push(spine.column(index).clone());
     }
-    fields.push(Field::new("_row", arrow::datatypes::DataType::UInt64, false));
+    fields.push(Field::new("_row", DataType::UInt64, false));
     columns.push(Arc::new(UInt64Array::from_iter_values(0..spine.num_rows() as u64)));
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
@@ -96,9 +96,8 @@ async fn in_row_order(mut stream: SendableRecordBatchStream, wanted: &[&str], ro
     let schema: SchemaRef = Arc::new(stream.schema().project(&indices)?);
     while let Some(batch) = stream.next().await {
         let batch = batch?;
-        let row = batch.column_by_name("_row").and_then(|c| c.as_any().downcast_ref::<UInt64Array>().cloned());
-        let row = row.ok_or_else(|| Error::internal("features came back without _row"))?;
-        for row in row.values() {
+        let row = batch.column_by_name("_row").ok_or_else(|| Error::internal("features came back without _row"))?;
+        for row in cast(row, &DataType::UInt64)?.as_primitive::<UInt64Type>().values() {
             positions[*row as usize] = at;
             at += 1;
         }
