@@ -165,13 +165,18 @@ fn check(config: &Config) -> Result<Span> {
 /// Lives of some users, in chunks in the order of users.
 fn simulate(config: &Config, span: Span, users: std::ops::Range<u32>) -> Result<Vec<Sorted>> {
     let starts: Vec<u32> = users.clone().step_by(CHUNK_USERS as usize).collect();
-    let chunks = in_parallel(config.threads, starts.len(), || Life::new(span, config.seed), |life, n| {
-        let mut rows = Rows::default();
-        for person in starts[n]..starts[n].saturating_add(CHUNK_USERS).min(users.end) {
-            life.tell(person, &mut rows);
-        }
-        Ok(rows.by_day(span.start, config.days as usize))
-    })?;
+    let chunks = in_parallel(
+        config.threads,
+        starts.len(),
+        || Life::new(span, config.seed),
+        |life, n| {
+            let mut rows = Rows::default();
+            for person in starts[n]..starts[n].saturating_add(CHUNK_USERS).min(users.end) {
+                life.tell(person, &mut rows);
+            }
+            Ok(rows.by_day(span.start, config.days as usize))
+        },
+    )?;
     Ok(chunks)
 }
 
@@ -228,15 +233,20 @@ fn write_block(
     written: &mut Vec<PathBuf>,
 ) -> Result<()> {
     let days = config.days as usize;
-    let done = in_parallel(config.threads, SOURCES.len() * days, || (), |(), n| {
-        // A day after the other, so that the files of a day are written close together.
-        let (day, source) = (n / SOURCES.len(), n % SOURCES.len());
-        let delivered = SOURCES[source].1(config, chunks, day as u32, block, source)?;
-        if !is_truth(SOURCES[source].0) {
-            progress(delivered.events);
-        }
-        Ok(delivered)
-    })?;
+    let done = in_parallel(
+        config.threads,
+        SOURCES.len() * days,
+        || (),
+        |(), n| {
+            // A day after the other, so that the files of a day are written close together.
+            let (day, source) = (n / SOURCES.len(), n % SOURCES.len());
+            let delivered = SOURCES[source].1(config, chunks, day as u32, block, source)?;
+            if !is_truth(SOURCES[source].0) {
+                progress(delivered.events);
+            }
+            Ok(delivered)
+        },
+    )?;
     for (n, delivered) in done.into_iter().enumerate() {
         let source = SOURCES[n % SOURCES.len()].0;
         if !is_truth(source) {
