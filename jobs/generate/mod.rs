@@ -6,9 +6,9 @@
 //! the decision (`p_full`), and given only what windowed aggregates can carry (`p_aggregates`). Both are exact for the
 //! process that made the events, so the AUC of either is the best that any model of its kind can reach.
 //!
-//! How a user's life comes about, each step in its own module: [`person`] draws habits, which aggregates can see, and
-//! three hidden traits, which they cannot; [`life`] tells what happens; [`observed`] and [`risk`] say what the
-//! probability of an outcome depends on; [`outcome`] how outcomes unfold; [`belief`] what an observer can conclude. The
+//! How a user's life comes about, each step in its own module: `person` draws habits, which aggregates can see, and
+//! three hidden traits, which they cannot; `life` tells what happens; `observed` and `risk` say what the
+//! probability of an outcome depends on; `outcome` how outcomes unfold; `belief` what an observer can conclude. The
 //! traits show in three ways only, besides in outcomes:
 //! - z in the **order** of payments: of an order paid in two parts, blik and credit card within half an hour, blik
 //!   comes first more often where z is set. Amounts, counts and methods are the same either way, so that no windowed
