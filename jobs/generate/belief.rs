@@ -113,3 +113,52 @@ fn multiply(weights: &mut [f64; STATES], likelihood: &[f64; STATES]) {
         *weight /= sum;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::DAY;
+    use super::super::draw::Draw;
+    use super::*;
+
+    /// Asked every few days, with settled cases dropped on the way, a belief is what a new one makes of everything.
+    #[test]
+    fn updating_agrees_with_starting_over() {
+        let mut draw = Draw::new(9, 0);
+        for _ in 0..200 {
+            let mut updated = Belief::new();
+            let mut all: Vec<(OrderCourse, LoanCourse, [f64; STATES], f64)> = Vec::new();
+            for midnight in (0..200).step_by(7).map(|day| day * DAY) {
+                let (bad, ratio) = (draw.chance(0.3), draw.between(0.3, 3.0));
+                let by_state = std::array::from_fn(|_| draw.between(0.05, 0.6));
+                let order = OrderCourse::draw(&mut draw, midnight + DAY / 2, 1, false, bad);
+                let loan = LoanCourse::draw(&mut draw, midnight + DAY / 2, 3, bad);
+                all.push((order, loan, by_state, ratio));
+                let mut anew = Belief::new();
+                for (n, (order, loan, by_state, ratio)) in all.iter().enumerate() {
+                    let fresh = n + 1 == all.len();
+                    for belief in std::iter::once(&mut anew).chain(fresh.then_some(&mut updated)) {
+                        belief.add_order(order.clone(), *by_state);
+                        belief.add_loan(loan.clone(), *by_state);
+                        belief.hint(order.ordered, n % 3, *ratio);
+                    }
+                }
+                let (found, expected) = (updated.at(midnight), anew.at(midnight));
+                for s in 0..STATES {
+                    assert!((found.0[s] - expected.0[s]).abs() < 1e-9, "{found:?} and {expected:?}");
+                    assert!((found.1[s] - expected.1[s]).abs() < 1e-9, "{found:?} and {expected:?}");
+                }
+            }
+        }
+    }
+
+    /// What came up on the day itself is not known at its midnight, but at the next.
+    #[test]
+    fn the_last_midnight_bounds_what_is_known() {
+        let mut belief = Belief::new();
+        belief.hint(DAY + 1, 0, 4.0);
+        assert!((belief.at(DAY).0[1] - 0.125).abs() < 1e-12);
+        let (full, aggregates) = belief.at(2 * DAY);
+        assert!((full[1] - 0.2).abs() < 1e-12 && (full[0] - 0.05).abs() < 1e-12);
+        assert!((aggregates[1] - 0.125).abs() < 1e-12);
+    }
+}

@@ -117,6 +117,18 @@ pub fn repeats(field: &Field) -> bool {
 }
 
 const WORDS: [&str; 14] = [
-    "country", "gender", "city", "device", "page", "category", "delivery_method", "payment_method", "channel",
-    "carrier", "reason", "plan", "action", "kind",
+    "country",
+    "gender",
+    "city",
+    "device",
+    "page",
+    "category",
+    "delivery_method",
+    "payment_method",
+    "channel",
+    "carrier",
+    "reason",
+    "plan",
+    "action",
+    "kind",
 ];

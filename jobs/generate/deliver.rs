@@ -75,7 +75,8 @@ pub fn deliver<R: Table>(config: &Config, rows: &[R], day: u32, block: u32, plan
         delivered.put(file(at, "redelivered")?, &bytes)?;
     }
     if let Some(at) = plan.corrected {
-        let mut corrected: Vec<R> = rows.iter().skip(day as usize % rows.len()).step_by(CORRECTED_ROWS).copied().collect();
+        let mut corrected: Vec<R> =
+            rows.iter().skip(day as usize % rows.len()).step_by(CORRECTED_ROWS).copied().collect();
         corrected.iter_mut().for_each(R::correct);
         delivered.put(file(at, "corrected")?, &parquet_bytes(&R::encode(&corrected)?)?)?;
     }

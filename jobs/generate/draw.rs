@@ -67,7 +67,9 @@ mod tests {
 
     #[test]
     fn streams_are_repeatable_and_differ() {
-        let take = |seed, stream| (0..4).map(|_| 0).scan(Draw::new(seed, stream), |d, _| Some(d.below(1 << 30))).collect::<Vec<_>>();
+        let take = |seed, stream| {
+            (0..4).map(|_| 0).scan(Draw::new(seed, stream), |d, _| Some(d.below(1 << 30))).collect::<Vec<_>>()
+        };
         assert_eq!(take(1, 2), take(1, 2));
         assert_ne!(take(1, 2), take(1, 3));
         assert_ne!(take(1, 2), take(2, 2));

@@ -242,7 +242,17 @@ impl Life {
             let person = t.person;
             total += cents * i64::from(quantity);
             t.rows.items.push(Item {
-                at, person, number, line, category, noun, colour, tone, product, quantity, cents,
+                at,
+                person,
+                number,
+                line,
+                category,
+                noun,
+                colour,
+                tone,
+                product,
+                quantity,
+                cents,
             });
         }
         total

@@ -6,9 +6,9 @@
 //! the decision (`p_full`), and given only what windowed aggregates can carry (`p_aggregates`). Both are exact for the
 //! process that made the events, so the AUC of either is the best that any model of its kind can reach.
 //!
-//! How a user's life comes about, each step in its own module: [`person`] draws habits, which aggregates can see, and
-//! three hidden traits, which they cannot; [`life`] tells what happens; [`observed`] and [`risk`] say what the
-//! probability of an outcome depends on; [`outcome`] how outcomes unfold; [`belief`] what an observer can conclude. The
+//! How a user's life comes about, each step in its own module: `person` draws habits, which aggregates can see, and
+//! three hidden traits, which they cannot; `life` tells what happens; `observed` and `risk` say what the
+//! probability of an outcome depends on; `outcome` how outcomes unfold; `belief` what an observer can conclude. The
 //! traits show in three ways only, besides in outcomes:
 //! - z in the **order** of payments: of an order paid in two parts, blik and credit card within half an hour, blik
 //!   comes first more often where z is set. Amounts, counts and methods are the same either way, so that no windowed
@@ -165,13 +165,18 @@ fn check(config: &Config) -> Result<Span> {
 /// Lives of some users, in chunks in the order of users.
 fn simulate(config: &Config, span: Span, users: std::ops::Range<u32>) -> Result<Vec<Sorted>> {
     let starts: Vec<u32> = users.clone().step_by(CHUNK_USERS as usize).collect();
-    let chunks = in_parallel(config.threads, starts.len(), || Life::new(span, config.seed), |life, n| {
-        let mut rows = Rows::default();
-        for person in starts[n]..starts[n].saturating_add(CHUNK_USERS).min(users.end) {
-            life.tell(person, &mut rows);
-        }
-        Ok(rows.by_day(span.start, config.days as usize))
-    })?;
+    let chunks = in_parallel(
+        config.threads,
+        starts.len(),
+        || Life::new(span, config.seed),
+        |life, n| {
+            let mut rows = Rows::default();
+            for person in starts[n]..starts[n].saturating_add(CHUNK_USERS).min(users.end) {
+                life.tell(person, &mut rows);
+            }
+            Ok(rows.by_day(span.start, config.days as usize))
+        },
+    )?;
     Ok(chunks)
 }
 
@@ -228,15 +233,20 @@ fn write_block(
     written: &mut Vec<PathBuf>,
 ) -> Result<()> {
     let days = config.days as usize;
-    let done = in_parallel(config.threads, SOURCES.len() * days, || (), |(), n| {
-        // A day after the other, so that the files of a day are written close together.
-        let (day, source) = (n / SOURCES.len(), n % SOURCES.len());
-        let delivered = SOURCES[source].1(config, chunks, day as u32, block, source)?;
-        if !is_truth(SOURCES[source].0) {
-            progress(delivered.events);
-        }
-        Ok(delivered)
-    })?;
+    let done = in_parallel(
+        config.threads,
+        SOURCES.len() * days,
+        || (),
+        |(), n| {
+            // A day after the other, so that the files of a day are written close together.
+            let (day, source) = (n / SOURCES.len(), n % SOURCES.len());
+            let delivered = SOURCES[source].1(config, chunks, day as u32, block, source)?;
+            if !is_truth(SOURCES[source].0) {
+                progress(delivered.events);
+            }
+            Ok(delivered)
+        },
+    )?;
     for (n, delivered) in done.into_iter().enumerate() {
         let source = SOURCES[n % SOURCES.len()].0;
         if !is_truth(source) {

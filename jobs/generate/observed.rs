@@ -127,3 +127,70 @@ impl History {
         seen
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::draw::Draw;
+    use super::*;
+
+    /// Every aggregate by its definition: one pass over all rows, each asked whether it lies in the window.
+    fn naive(history: &History, now: i64, known: i64) -> Observed {
+        let inside = |at: i64, days: i64| at >= now - days * DAY && at < now && at < known;
+        let paid = |days| history.payments.iter().filter(move |p| inside(p.at, days));
+        let sum = |days| paid(days).map(|p| p.cents as f64 / 100.0).sum();
+        let count = |times: &[i64], days| times.iter().filter(|t| inside(**t, days)).count() as f64;
+        let repaid = |days, kind: fn(&Repaid) -> bool| {
+            history.repayments.iter().filter(|r| inside(r.at, days) && kind(r)).count() as f64
+        };
+        let last = history.orders.iter().filter(|t| **t < known).max();
+        Observed {
+            payments_30: paid(30).count() as f64,
+            paid_30: sum(30),
+            payments_180: paid(180).count() as f64,
+            cod_180: paid(180).filter(|p| p.cash_on_delivery).count() as f64,
+            payments_365: paid(365).count() as f64,
+            paid_365: sum(365),
+            orders_30: count(&history.orders, 30),
+            orders_180: count(&history.orders, 180),
+            days_since_order: last.map(|t| (now - t) as f64 / DAY as f64),
+            bad_180: count(&history.bad, 180),
+            visits_30: count(&history.visits, 30),
+            visits_90: count(&history.visits, 90),
+            lent_180: history.loans.iter().filter(|l| inside(l.0, 180)).map(|l| l.1 as f64 / 100.0).sum(),
+            late_180: repaid(180, |r| r.late),
+            missed_180: repaid(180, |r| r.missed),
+            defaulted_365: repaid(365, |r| r.defaulted),
+        }
+    }
+
+    #[test]
+    fn windows_agree_with_their_definition() {
+        let mut draw = Draw::new(5, 0);
+        for _ in 0..500 {
+            // Few distinct times a day, so that rows fall on the edges of windows and midnights.
+            let mut time = |n: u32| i64::from(draw.below(n * 2)) * DAY / 2;
+            let mut history = History::default();
+            for n in 0..40 {
+                // Whole PLN, so that sums do not depend on their order.
+                history.add_payment(Paid { at: time(800), cents: n * 100, cash_on_delivery: n % 3 == 0 });
+                history.add_bad(time(800));
+                let kind = n % 4;
+                history.add_repayment(Repaid {
+                    at: time(800),
+                    late: kind == 0,
+                    missed: kind == 1,
+                    defaulted: kind == 2,
+                });
+                history.loans.push((time(800), n * 100));
+                history.orders.push(time(800));
+                history.visits.push(time(800));
+            }
+            history.orders.sort_unstable();
+            history.visits.sort_unstable();
+            let now = time(800);
+            for known in [now.div_euclid(DAY) * DAY, now] {
+                assert_eq!(history.observe(now, known), naive(&history, now, known));
+            }
+        }
+    }
+}

@@ -34,9 +34,7 @@ pub fn has(state: usize, bit: usize) -> bool {
 /// The probability of the outcome in each state, given `a`.
 pub fn by_state(a: f64, effects: Effects) -> [f64; STATES] {
     let sign = |state, bit| if has(state, bit) { 1.0 } else { -1.0 };
-    std::array::from_fn(|s| {
-        sigmoid(a + effects.z * sign(s, 0) + effects.w * sign(s, 1) + effects.e * sign(s, 2))
-    })
+    std::array::from_fn(|s| sigmoid(a + effects.z * sign(s, 0) + effects.w * sign(s, 1) + effects.e * sign(s, 2)))
 }
 
 /// `a` of the label *buying*: this order is cancelled, refused or returned within 30 days.

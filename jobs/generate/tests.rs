@@ -143,7 +143,7 @@ fn files_hold_their_days_and_shares_decide_how_they_come() {
 #[test]
 fn keys_are_unique_and_labels_follow_from_the_events() {
     let raw = tempfile::tempdir().unwrap();
-    run(&config(raw.path()), &|_| ()).unwrap();
+    run(&Config { days: 300, ..config(raw.path()) }, &|_| ()).unwrap();
     let column = |source: &str, column: &str| -> Vec<String> {
         read(raw.path(), source).iter().flat_map(|(_, batch)| texts(batch, column)).collect()
     };

@@ -3,13 +3,22 @@
 pub const COUNTRIES: [&str; 6] = ["PL", "CZ", "SK", "HU", "DE", "LT"];
 pub const GENDERS: [&str; 2] = ["female", "male"];
 pub const CITIES: [&str; 12] = [
-    "Warszawa", "Kraków", "Łódź", "Wrocław", "Poznań", "Gdańsk", "Szczecin", "Bydgoszcz", "Lublin", "Białystok",
-    "Katowice", "Gdynia",
+    "Warszawa",
+    "Kraków",
+    "Łódź",
+    "Wrocław",
+    "Poznań",
+    "Gdańsk",
+    "Szczecin",
+    "Bydgoszcz",
+    "Lublin",
+    "Białystok",
+    "Katowice",
+    "Gdynia",
 ];
 pub const DEVICES: [&str; 3] = ["app", "mobile web", "desktop"];
 pub const PAGES: [&str; 5] = ["home", "search", "product", "cart", "checkout"];
-pub const CATEGORIES: [&str; 8] =
-    ["electronics", "fashion", "home", "garden", "toys", "beauty", "sport", "books"];
+pub const CATEGORIES: [&str; 8] = ["electronics", "fashion", "home", "garden", "toys", "beauty", "sport", "books"];
 pub const DELIVERY_METHODS: [&str; 3] = ["courier", "parcel locker", "pickup point"];
 pub const CARRIERS: [&str; 4] = ["InPost", "DPD", "DHL", "Poczta"];
 pub const CHANNELS: [&str; 3] = ["app", "web", "terminal"];
@@ -47,7 +56,13 @@ pub const NO_TONE: u8 = u8::MAX;
 
 /// Free-mail domains first, own domains after [`FREE_DOMAINS`].
 pub const DOMAINS: [&str; 8] = [
-    "gmail.com", "wp.pl", "onet.pl", "o2.pl", "kowalczyk-biuro.pl", "studio-nova.eu", "politechnika.edu.pl",
+    "gmail.com",
+    "wp.pl",
+    "onet.pl",
+    "o2.pl",
+    "kowalczyk-biuro.pl",
+    "studio-nova.eu",
+    "politechnika.edu.pl",
     "firma-transport.com",
 ];
 pub const FREE_DOMAINS: u8 = 4;
