@@ -30,6 +30,10 @@ pub const BATCH_ROWS: usize = 8192;
 /// Consumers that an out-of-memory error names.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
 
+/// Spilled runs merged at a time. A merge otherwise takes memory for as many as the pool has room for, and leaves
+/// nothing to the operators above it.
+const SPILL_MERGE_FAN_IN: usize = 16;
+
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
     /// Partitions computed at a time.
@@ -57,7 +61,7 @@ impl Session {
         let mut runtime = RuntimeEnvBuilder::new();
         if let Some(limit) = options.memory_limit {
             let pool = TrackConsumersPool::new(FairSpillPool::new(limit), NAMED_CONSUMERS);
-            runtime = runtime.with_memory_pool(Arc::new(pool));
+            runtime = runtime.with_memory_pool(Arc::new(pool)).with_max_spill_merge_fan_in(SPILL_MERGE_FAN_IN);
         }
         if let Some(directory) = &options.spill_dir {
             runtime = runtime.with_temp_file_path(directory);

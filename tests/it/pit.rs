@@ -627,7 +627,10 @@ fn a_memory_limit_changes_nothing() {
             concat_batches(&schema, &batches).unwrap()
         })
     };
-    assert!(same(&run(None), &run(Some(24_000_000))));
+    let unlimited = run(None);
+    for limit in [12_000_000, 24_000_000, 100_000_000] {
+        assert!(same(&unlimited, &run(Some(limit))), "{limit}");
+    }
 }
 
 fn diagnostics(text: &str, ties: &[String]) -> Vec<Diagnostic> {

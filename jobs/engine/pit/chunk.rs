@@ -52,11 +52,15 @@ pub struct Events {
     position: usize,
     ended: bool,
     memory: MemoryReservation,
+    /// Never given back, so that what is usual cannot be taken away by the sorts below.
+    reserved: usize,
 }
 
 impl Events {
+    /// `memory` is what chunks may take without asking; for more they ask its pool.
     pub fn new(stream: SendableRecordBatchStream, keys: Keys, key_count: usize, memory: MemoryReservation) -> Self {
         Events {
+            reserved: memory.size(),
             stream,
             keys,
             key_count,
@@ -153,7 +157,7 @@ impl Events {
     fn account_with(&self, chunk: usize) -> Result<()> {
         let pending: usize = self.pending.iter().map(RecordBatch::get_array_memory_size).sum();
         self.memory
-            .try_resize(pending + chunk)
+            .try_resize((pending + chunk).max(self.reserved))
             .map_err(|e| session::error(e).context("an entity's history does not fit the memory limit"))
     }
 }

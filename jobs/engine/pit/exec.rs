@@ -15,7 +15,7 @@ use arrow::util::display::array_value_to_string;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::{DataFusionError, Result as PlanResult};
-use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr, PhysicalSortExpr};
@@ -34,6 +34,9 @@ use crate::error::{Error, Result};
 use super::chunk::{Events, Keys};
 use super::input::Inputs;
 use super::kernel::{Factory, Kernel};
+
+/// One part in so many of the memory limit is set aside for the histories of entities.
+const RESERVED_SHARE: usize = 8;
 
 /// Plans and starts the computation; the stream fails with one of our errors inside DataFusion's
 /// (see [`session::error`]).
@@ -170,6 +173,9 @@ impl ExecutionPlan for PitExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> PlanResult<SendableRecordBatchStream> {
         let memory = MemoryConsumer::new(format!("PitExec[{partition}]")).register(context.memory_pool());
+        if let MemoryLimit::Finite(limit) = context.memory_pool().memory_limit() {
+            memory.try_grow(limit / (RESERVED_SHARE * self.properties.partitioning.partition_count()))?;
+        }
         let types = |schema: SchemaRef| (0..self.keys).map(move |i| schema.field(i).data_type().clone());
         let keys = || Keys::new(types(self.spine.schema())).map_err(wrap);
         let events = self.events.execute(partition, context.clone())?;
