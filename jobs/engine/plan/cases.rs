@@ -13,9 +13,9 @@ use datafusion::logical_expr::TableSource;
 use super::catalog::Catalog;
 use super::relation::EVENT_DATE;
 use super::scalars::{Row, column, equal, nullable, row_text};
+use crate::define::Table;
 use crate::define::diagnostic::Diagnostic;
 use crate::define::table::Case;
-use crate::define::Table;
 use crate::engine::session::error;
 use crate::error::Result;
 

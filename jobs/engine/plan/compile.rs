@@ -4,9 +4,9 @@ use arrow::datatypes::Field;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 
-use super::known;
 use super::catalog::Catalog;
 use super::fault::{Fault, faults};
+use super::known;
 use super::relation::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL, Relation, normalise};
 use super::{models, twin};
 use crate::define::diagnostic::Diagnostic;

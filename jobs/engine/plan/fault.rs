@@ -87,9 +87,11 @@ fn schema_fault(error: &SchemaError) -> Fault {
             names.sort_unstable();
             names.dedup();
             if names.is_empty() && relation.is_some() {
-                let mut relations: Vec<String> = valid_fields.iter().filter_map(|c| c.relation.as_ref()).map(|r| r.to_string()).collect();
+                let mut relations: Vec<String> =
+                    valid_fields.iter().filter_map(|c| c.relation.as_ref()).map(|r| r.to_string()).collect();
                 relations.dedup();
-                let mut fault = Fault::new(format!("unknown relation in `{}`", field.flat_name())).word(field.name.clone());
+                let mut fault =
+                    Fault::new(format!("unknown relation in `{}`", field.flat_name())).word(field.name.clone());
                 fault.expected = Some(format!("one of {}", relations.join(", ")));
                 fault.span = field.spans.first().map(place);
                 return fault;
@@ -111,7 +113,9 @@ fn schema_fault(error: &SchemaError) -> Fault {
                 .help("say which: relation.column")
         },
         SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
-            Fault::new(format!("two columns are called `{name}`")).word(name.clone()).help("give one another name, with `as`")
+            Fault::new(format!("two columns are called `{name}`"))
+                .word(name.clone())
+                .help("give one another name, with `as`")
         }
     }
 }

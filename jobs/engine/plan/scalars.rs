@@ -53,7 +53,8 @@ pub fn row_text(names: &[String], columns: &[ArrayRef], row: usize) -> String {
         Ok(formatter) => formatter.value(row).to_string(),
         Err(_) => "?".to_string(),
     };
-    let cells: Vec<String> = names.iter().zip(columns).map(|(name, column)| format!("{name}: {}", value(column))).collect();
+    let cells: Vec<String> =
+        names.iter().zip(columns).map(|(name, column)| format!("{name}: {}", value(column))).collect();
     format!("{{{}}}", cells.join(", "))
 }
 

@@ -156,7 +156,10 @@ impl Merge<'_> {
             rows.push(self.with_instants(batch, &old.keep, old.from.clone(), until)?);
         }
         let dropped = matching.dropped.len();
-        let same = opened_rows == matching.restored && dropped == opened_rows && closed_rows == closed_again && reopened == closed_again;
+        let same = opened_rows == matching.restored
+            && dropped == opened_rows
+            && closed_rows == closed_again
+            && reopened == closed_again;
         rows.extend(opened);
         rows.retain(|batch| batch.num_rows() > 0);
         Ok(Merged { rows, changed: !same, unchanged_rows, opened_rows, closed_rows })
@@ -337,7 +340,9 @@ impl NewKeys {
             for (batch, old) in existing.iter().zip(old) {
                 let Some(column) = batch.column_by_name(EVENT_DATE) else { continue };
                 let dates = column.as_primitive::<Date32Type>();
-                days.extend((0..dates.len()).filter(|row| old.keep[*row] && dates.is_valid(*row)).map(|row| dates.value(row)));
+                days.extend(
+                    (0..dates.len()).filter(|row| old.keep[*row] && dates.is_valid(*row)).map(|row| dates.value(row)),
+                );
             }
             days
         });
