@@ -217,7 +217,7 @@ async fn bad_rows(frame: DataFrame, known: Option<u64>) -> Result<Option<(String
     let mut samples = Vec::new();
     for batch in &some {
         let names: Vec<String> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
-        samples.extend((0..batch.num_rows()).map(|row| row_text(&names, batch.columns(), row)));
+        samples.extend((0..batch.num_rows()).map(|row| row_text(names.iter().zip(batch.columns()), row)));
     }
     if samples.is_empty() {
         return Ok(None);

@@ -39,8 +39,10 @@ pub fn first(computed: DataFrame) -> Result<DataFrame> {
 /// As [`Merge::merge`], and what the frames fail with.
 pub async fn merge(held: DataFrame, computed: DataFrame, key: &[String], night: i64) -> Result<DataFrame> {
     let state = computed.clone().into_parts().0;
-    let mut fields: Vec<_> = computed.schema().fields().iter().cloned().collect();
-    fields.push(Arc::new(Field::new(KNOWN_UNTIL, timestamp(), true)));
+    // What may be null is for the table's own schema to say, when the rows are written.
+    let nullable = |field: &Arc<Field>| Field::new(field.name(), field.data_type().clone(), true);
+    let mut fields: Vec<Field> = computed.schema().fields().iter().map(nullable).collect();
+    fields.push(Field::new(KNOWN_UNTIL, timestamp(), true));
     let schema = Arc::new(Schema::new(fields));
     let by_day = schema.index_of(EVENT_DATE).is_ok();
     let held = held.collect().await.map_err(error)?;

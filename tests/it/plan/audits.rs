@@ -62,11 +62,11 @@ async fn bad_rows_are_counted_and_shown_where_the_audit_was_written() {
         found,
         [
             "sql/t.yaml:2:1: audit key is unique of t fails\n  found: 1 bad row, such as\n    {id: 3, rows: 2}\n  expected: none",
-            "sql/t.yaml:5:3: audit not_null(user_id, amount) of t fails\n  found: 2 bad rows, such as\n    {id: 2, user_id: null, amount: 1, method: card}\n    {id: 3, user_id: u1, amount: null, method: card}\n  expected: none",
-            "sql/t.yaml:6:3: audit unique(user_id, method) of t fails\n  found: 1 bad row, such as\n    {user_id: u1, method: card, rows: 2}\n  expected: none",
-            "sql/t.yaml:7:3: audit accepted_values(method) of t fails\n  found: 1 bad row, such as\n    {id: 3, user_id: u3, amount: 1, method: cash}\n  expected: none",
-            "sql/t.yaml:8:3: audit relationships(user_id → purchase_order.user_id) of t fails\n  found: 1 bad row, such as\n    {id: 3, user_id: u3, amount: 1, method: cash}\n  expected: none",
-            "sql/t.yaml:9:3: audit row_count of t fails\n  found: 4 rows\n  expected: 5 to 6 rows",
+            "sql/t.yaml:5:11: audit not_null(user_id, amount) of t fails\n  found: 2 bad rows, such as\n    {id: 2, user_id: null, amount: 1, method: card}\n    {id: 3, user_id: u1, amount: null, method: card}\n  expected: none",
+            "sql/t.yaml:6:9: audit unique(user_id, method) of t fails\n  found: 1 bad row, such as\n    {user_id: u1, method: card, rows: 2}\n  expected: none",
+            "sql/t.yaml:7:18: audit accepted_values(method) of t fails\n  found: 1 bad row, such as\n    {id: 3, user_id: u3, amount: 1, method: cash}\n  expected: none",
+            "sql/t.yaml:8:16: audit relationships(user_id → purchase_order.user_id) of t fails\n  found: 1 bad row, such as\n    {id: 3, user_id: u3, amount: 1, method: cash}\n  expected: none",
+            "sql/t.yaml:9:12: audit row_count of t fails\n  found: 4 rows\n  expected: 5 to 6 rows",
             "sql/t.yaml:10:3: audit no_negative_amount of t fails\n  found: 1 bad row, such as\n    {id: 1, user_id: u1, amount: -1, method: card}\n  expected: none",
         ]
     );
