@@ -65,9 +65,8 @@ pub async fn run(
     let this = current(&rows)?;
     planner.add(&table.name, this.clone());
     planner.add("this", this);
-    let frame = |query: &str| -> Result<DataFrame> {
-        Ok(DataFrame::new(ctx.state(), planner.plan(query).map_err(error)?))
-    };
+    let frame =
+        |query: &str| -> Result<DataFrame> { Ok(DataFrame::new(ctx.state(), planner.plan(query).map_err(error)?)) };
     let checks = checks(table);
     let counts = count(&frame, &checks).await.with_context(|| format!("the audits of {}", table.name))?;
     let mut failures = Vec::new();
@@ -83,7 +82,9 @@ pub async fn run(
                 let query = format!("select * from this where {condition}");
                 bad_rows(frame(&query).with_context(doing)?, known).await.with_context(doing)?
             }
-            (Bad::Rows(query), known) => bad_rows(frame(query).with_context(doing)?, known).await.with_context(doing)?,
+            (Bad::Rows(query), known) => {
+                bad_rows(frame(query).with_context(doing)?, known).await.with_context(doing)?
+            }
             (Bad::Count { .. }, None) => None,
         };
         if let Some((found, expected)) = failure {
@@ -140,7 +141,10 @@ enum Bad {
     Where(String),
     /// A query that returns them.
     Rows(String),
-    Count { min: u64, max: Option<u64> },
+    Count {
+        min: u64,
+        max: Option<u64>,
+    },
 }
 
 /// What the table declares, and what its key and event time imply.
@@ -213,7 +217,7 @@ async fn bad_rows(frame: DataFrame, known: Option<u64>) -> Result<Option<(String
     let mut samples = Vec::new();
     for batch in &some {
         let names: Vec<String> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
-        samples.extend((0..batch.num_rows()).map(|row| row_text(&names, batch.columns(), row)));
+        samples.extend((0..batch.num_rows()).map(|row| row_text(names.iter().zip(batch.columns()), row)));
     }
     if samples.is_empty() {
         return Ok(None);

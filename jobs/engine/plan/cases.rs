@@ -13,9 +13,9 @@ use datafusion::logical_expr::TableSource;
 use super::catalog::Catalog;
 use super::relation::EVENT_DATE;
 use super::scalars::{Row, column, equal, nullable, row_text};
+use crate::define::Table;
 use crate::define::diagnostic::Diagnostic;
 use crate::define::table::Case;
-use crate::define::Table;
 use crate::engine::session::error;
 use crate::error::Result;
 
@@ -97,10 +97,11 @@ fn expected(
     if names.is_empty() {
         names = schema.fields().iter().map(|field| field.name().clone()).collect();
     }
-    let named = schema.fields().iter().filter(|field| names.contains(field.name())).cloned();
-    let named = Schema::new(nullable(named));
-    let columns = typed(table, &named, &case.expect, &format!("tests.{index}.expect"), out)?;
-    Some((named.fields().iter().map(|field| field.name().clone()).collect(), columns))
+    let all = Schema::new(nullable(schema.fields().iter().cloned()));
+    let columns = typed(table, &all, &case.expect, &format!("tests.{index}.expect"), out)?;
+    let named = names.iter().filter_map(|name| all.index_of(name).ok()).map(|i| columns[i].clone());
+    let columns = named.collect();
+    Some((names, columns))
 }
 
 fn typed(table: &Table, schema: &Schema, rows: &[Row], path: &str, out: &mut Vec<Diagnostic>) -> Option<Vec<ArrayRef>> {
@@ -182,17 +183,19 @@ fn compare(
         return None;
     }
     let equal_rows = case.expect.len() - missing.len();
-    let text = |rows: &[usize], columns: &[ArrayRef]| {
-        let mut lines: Vec<String> = rows.iter().map(|row| row_text(names, columns, *row)).collect();
-        if lines.is_empty() {
-            lines.push("no such row".into());
-        }
-        lines.join("\n")
+    let lines = |rows: &[usize], line: &dyn Fn(usize) -> String| match rows {
+        [] => "no such row".to_string(),
+        rows => rows.iter().map(|row| line(*row)).collect::<Vec<_>>().join("\n"),
+    };
+    let found_row = |row: usize| row_text(names.iter().zip(found), row);
+    let expected_row = |row: usize| {
+        let own = names.iter().zip(expected).filter(|(name, _)| case.expect[row].contains_key(*name));
+        row_text(own, row)
     };
     let message = match equal_rows {
         0 => format!("case `{}` fails", case.name),
         n => format!("case `{}` fails ({n} other rows are as expected)", case.name),
     };
     let d = table.origin.at(&format!("tests.{index}"), message);
-    Some(d.found(text(&surplus, found)).expected(text(&missing, expected)))
+    Some(d.found(lines(&surplus, &found_row)).expected(lines(&missing, &expected_row)))
 }

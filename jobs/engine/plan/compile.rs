@@ -4,9 +4,9 @@ use arrow::datatypes::Field;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 
-use super::known;
 use super::catalog::Catalog;
-use super::fault::{Fault, faults};
+use super::fault::{Fault, faults, two_columns};
+use super::known;
 use super::relation::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL, Relation, normalise};
 use super::{models, twin};
 use crate::define::diagnostic::Diagnostic;
@@ -62,8 +62,7 @@ fn plan(catalog: &Catalog, table: &Table, out: &mut Vec<Diagnostic>) -> Option<(
     for field in plan.schema().fields() {
         let name = field.name();
         if fields.iter().any(|other| other.name() == name) {
-            let fault = Fault::new(format!("two output columns are called `{name}`")).word(name);
-            say(fault.help("give one another name, with `as`"));
+            say(two_columns(name));
         } else if !is_name(name) && name != KNOWN_FROM && name != KNOWN_UNTIL {
             let fault = Fault::new(format!("an output column is called `{name}`"));
             say(fault.help("give it a name of the form [a-z][a-z0-9_]*, with `as`"));

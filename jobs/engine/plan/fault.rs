@@ -71,7 +71,7 @@ pub fn faults(error: &DataFusionError) -> Vec<Fault> {
             let message = d.message.replace("sql parser error: ", "");
             vec![Fault { message, found: d.found, expected: d.expected, ..Fault::new("") }]
         }
-        other => vec![Fault::new(plain(&other.strip_backtrace()))],
+        other => vec![planner_fault(&other.strip_backtrace())],
     }
 }
 
@@ -87,9 +87,11 @@ fn schema_fault(error: &SchemaError) -> Fault {
             names.sort_unstable();
             names.dedup();
             if names.is_empty() && relation.is_some() {
-                let mut relations: Vec<String> = valid_fields.iter().filter_map(|c| c.relation.as_ref()).map(|r| r.to_string()).collect();
+                let mut relations: Vec<String> =
+                    valid_fields.iter().filter_map(|c| c.relation.as_ref()).map(|r| r.to_string()).collect();
                 relations.dedup();
-                let mut fault = Fault::new(format!("unknown relation in `{}`", field.flat_name())).word(field.name.clone());
+                let mut fault =
+                    Fault::new(format!("unknown relation in `{}`", field.flat_name())).word(field.name.clone());
                 fault.expected = Some(format!("one of {}", relations.join(", ")));
                 fault.span = field.spans.first().map(place);
                 return fault;
@@ -111,13 +113,29 @@ fn schema_fault(error: &SchemaError) -> Fault {
                 .help("say which: relation.column")
         },
         SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
-            Fault::new(format!("two columns are called `{name}`")).word(name.clone()).help("give one another name, with `as`")
+            two_columns(name)
         }
     }
 }
 
 fn place(span: Span) -> (usize, usize) {
     (span.start.line as usize, span.start.column as usize)
+}
+
+/// What the planner says in its own words, of which the most frequent are put in ours.
+fn planner_fault(message: &str) -> Fault {
+    let text = plain(message);
+    let twice = text.strip_prefix("Projections require unique expression names");
+    let name = twice.and_then(|rest| rest.split('"').nth(1)).and_then(|expr| expr.rsplit(" AS ").next());
+    match name.map(|name| name.rsplit('.').next().unwrap_or(name)) {
+        Some(name) => two_columns(name),
+        None => Fault::new(text),
+    }
+}
+
+/// Two output columns with one name.
+pub fn two_columns(name: &str) -> Fault {
+    Fault::new(format!("two output columns are called `{name}`")).word(name).help("give one another name, with `as`")
 }
 
 /// Without the words that DataFusion puts before and after what matters.

@@ -67,13 +67,19 @@ impl Rewriter<'_> {
         let column = |c: &Column| Expr::Column(c.clone());
         match (&left.day, &right.day) {
             (None, None) => Ok((None, None)),
-            (Some(_), None) if keeps_right => not_local("an outer join that keeps rows without a day", "join the other way"),
-            (None, Some(_)) if keeps_left => not_local("an outer join that keeps rows without a day", "join the other way"),
+            (Some(_), None) if keeps_right => {
+                not_local("an outer join that keeps rows without a day", "join the other way")
+            }
+            (None, Some(_)) if keeps_left => {
+                not_local("an outer join that keeps rows without a day", "join the other way")
+            }
             (Some(day), None) => Ok((None, Some((column(&day.column), beside(&day.same, true), day.drives)))),
             (None, Some(day)) => Ok((None, Some((column(&day.column), beside(&day.same, false), day.drives)))),
             (Some(l), Some(r)) if equates_days(join, &l.same, &r.same)? => {
                 let day = match (keeps_left, keeps_right) {
-                    (true, true) => datafusion::functions::core::expr_fn::coalesce(vec![column(&l.column), column(&r.column)]),
+                    (true, true) => {
+                        datafusion::functions::core::expr_fn::coalesce(vec![column(&l.column), column(&r.column)])
+                    }
                     (false, true) => column(&r.column),
                     _ => column(&l.column),
                 };

@@ -20,8 +20,8 @@ use datafusion::prelude::SessionContext;
 use super::catalog::Catalog;
 use super::day::Reach;
 use super::fault::Fault;
-use super::rewrite::{Failure, Input, Rewriter, instant, not_local, refuse};
 use super::relation::{EVENT_DATE, KNOWN_FROM};
+use super::rewrite::{Failure, Input, Rewriter, instant, not_local, refuse};
 use crate::define::Table;
 use crate::define::table::Materialized;
 use crate::engine::session;
@@ -109,7 +109,10 @@ fn plan(
             Some(day) if day.same[index] => {}
             Some(_) => {
                 let help = "pass an input's event time on as it is (or group by it or by event_date)";
-                return not_local(&format!("the event time `{}`, which is not that of an input,", time.unwrap_or_default()), help);
+                return not_local(
+                    &format!("the event time `{}`, which is not that of an input,", time.unwrap_or_default()),
+                    help,
+                );
             }
             None => return refuse("an incremental table needs an input with days", "say `materialized: full`"),
         }

@@ -120,9 +120,10 @@ impl<'a> Rewriter<'a> {
                 let columns = columns(plan);
                 self.carry(plan.clone(), columns, null_instant(), None)
             }
-            LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => {
-                refuse("`limit` keeps rows by what other rows there are", "filter by row_number() over (partition by …)")
-            }
+            LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => refuse(
+                "`limit` keeps rows by what other rows there are",
+                "filter by row_number() over (partition by …)",
+            ),
             LogicalPlan::Distinct(Distinct::On(_)) => refuse(
                 "`distinct on` keeps rows by what other rows there are",
                 "filter by row_number() over (partition by … order by …) = 1",
@@ -303,7 +304,10 @@ impl<'a> Rewriter<'a> {
             exprs.push(Expr::Column(carried.known).alias(&known));
             if self.reach.is_some() {
                 let Some(of_branch) = carried.day else {
-                    return not_local("a union with rows that have no day", "give every part of the union an event_date");
+                    return not_local(
+                        "a union with rows that have no day",
+                        "give every part of the union an event_date",
+                    );
                 };
                 exprs.push(Expr::Column(of_branch.column).alias(&day_name));
                 let same = match day.take() {
@@ -329,7 +333,9 @@ impl<'a> Rewriter<'a> {
         let width = node.schema.fields().len();
         let plan = Unnest::try_new(Arc::new(input.plan), node.exec_columns.clone(), node.options.clone())?;
         let day = input.day.map(|day| Day {
-            same: (0..width).map(|i| kept(i).is_some_and(|from| day.same.get(from).copied().unwrap_or(false))).collect(),
+            same: (0..width)
+                .map(|i| kept(i).is_some_and(|from| day.same.get(from).copied().unwrap_or(false)))
+                .collect(),
             ..day
         });
         Ok(Carried { plan: LogicalPlan::Unnest(plan), known: input.known, day })

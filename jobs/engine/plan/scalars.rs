@@ -38,7 +38,7 @@ fn scalar(value: &Value, data_type: &DataType) -> Result<ScalarValue, String> {
         (Value::Bool(flag), DataType::Boolean | DataType::Utf8) => flag.to_string(),
         (Value::Number(number), t) if t.is_numeric() || *t == DataType::Utf8 => number.to_string(),
         (Value::String(text), _) => text.clone(),
-        (other, _) => return Err(wrong(serde_yaml::to_string(other).unwrap_or_default().trim().to_string())),
+        (other, _) => return Err(wrong(serde_json::to_string(other).unwrap_or_default())),
     };
     match data_type {
         DataType::Utf8 => Ok(ScalarValue::Utf8(Some(text))),
@@ -47,13 +47,13 @@ fn scalar(value: &Value, data_type: &DataType) -> Result<ScalarValue, String> {
 }
 
 /// `{payment_id: p1, amount: 10.00}` for a row of aligned columns.
-pub fn row_text(names: &[String], columns: &[ArrayRef], row: usize) -> String {
+pub fn row_text<'a>(columns: impl Iterator<Item = (&'a String, &'a ArrayRef)>, row: usize) -> String {
     let options = FormatOptions::default().with_null("null");
     let value = |column: &ArrayRef| match ArrayFormatter::try_new(column, &options) {
         Ok(formatter) => formatter.value(row).to_string(),
         Err(_) => "?".to_string(),
     };
-    let cells: Vec<String> = names.iter().zip(columns).map(|(name, column)| format!("{name}: {}", value(column))).collect();
+    let cells: Vec<String> = columns.map(|(name, column)| format!("{name}: {}", value(column))).collect();
     format!("{{{}}}", cells.join(", "))
 }
 

@@ -1,8 +1,8 @@
 //! A table's YAML twin against what its query really gives: key, times, docs and audits must name output columns.
 
 use arrow::datatypes::{DataType, Schema};
-use datafusion::datasource::provider_as_source;
 use datafusion::catalog::empty::EmptyTable;
+use datafusion::datasource::provider_as_source;
 use std::sync::Arc;
 
 use super::catalog::Catalog;
@@ -35,7 +35,9 @@ pub fn check(catalog: &Catalog, table: &Table, out: &mut Vec<Diagnostic>) {
 
 fn check_docs(table: &Table, schema: &Schema, out: &mut Vec<Diagnostic>) {
     for name in table.columns.keys().filter(|name| schema.field_with_name(name).is_err()) {
-        let d = table.origin.at(&format!("columns.{name}"), format!("`columns` of {} names no column of its query", table.name));
+        let d = table
+            .origin
+            .at(&format!("columns.{name}"), format!("`columns` of {} names no column of its query", table.name));
         out.push(d.expected_one_of(name, schema.fields().iter().map(|f| f.name().as_str())));
     }
     let undocumented: Vec<&str> = schema

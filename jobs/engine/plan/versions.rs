@@ -39,8 +39,10 @@ pub fn first(computed: DataFrame) -> Result<DataFrame> {
 /// As [`Merge::merge`], and what the frames fail with.
 pub async fn merge(held: DataFrame, computed: DataFrame, key: &[String], night: i64) -> Result<DataFrame> {
     let state = computed.clone().into_parts().0;
-    let mut fields: Vec<_> = computed.schema().fields().iter().cloned().collect();
-    fields.push(Arc::new(Field::new(KNOWN_UNTIL, timestamp(), true)));
+    // What may be null is for the table's own schema to say, when the rows are written.
+    let nullable = |field: &Arc<Field>| Field::new(field.name(), field.data_type().clone(), true);
+    let mut fields: Vec<Field> = computed.schema().fields().iter().map(nullable).collect();
+    fields.push(Field::new(KNOWN_UNTIL, timestamp(), true));
     let schema = Arc::new(Schema::new(fields));
     let by_day = schema.index_of(EVENT_DATE).is_ok();
     let held = held.collect().await.map_err(error)?;
@@ -156,7 +158,10 @@ impl Merge<'_> {
             rows.push(self.with_instants(batch, &old.keep, old.from.clone(), until)?);
         }
         let dropped = matching.dropped.len();
-        let same = opened_rows == matching.restored && dropped == opened_rows && closed_rows == closed_again && reopened == closed_again;
+        let same = opened_rows == matching.restored
+            && dropped == opened_rows
+            && closed_rows == closed_again
+            && reopened == closed_again;
         rows.extend(opened);
         rows.retain(|batch| batch.num_rows() > 0);
         Ok(Merged { rows, changed: !same, unchanged_rows, opened_rows, closed_rows })
@@ -337,7 +342,9 @@ impl NewKeys {
             for (batch, old) in existing.iter().zip(old) {
                 let Some(column) = batch.column_by_name(EVENT_DATE) else { continue };
                 let dates = column.as_primitive::<Date32Type>();
-                days.extend((0..dates.len()).filter(|row| old.keep[*row] && dates.is_valid(*row)).map(|row| dates.value(row)));
+                days.extend(
+                    (0..dates.len()).filter(|row| old.keep[*row] && dates.is_valid(*row)).map(|row| dates.value(row)),
+                );
             }
             days
         });
