@@ -49,6 +49,9 @@ impl DeltaFiles {
         partition_by: Option<String>,
         files: &[DataFile],
     ) -> Result<Self> {
+        // Without comments: DataFusion carries a field's metadata through some operators and not through others, and
+        // then finds that a plan's schemas differ.
+        let schema = file_schema(&schema, None);
         let partition = match &partition_by {
             Some(column) => Some(schema.field_with_name(column)?.clone()),
             None => None,

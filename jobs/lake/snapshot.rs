@@ -97,6 +97,15 @@ impl Snapshot {
         partitions
     }
 
+    /// The rows of each partition; files without statistics count nothing.
+    pub fn partition_rows(&self) -> BTreeMap<String, u64> {
+        let mut partitions: BTreeMap<String, u64> = BTreeMap::new();
+        for file in self.files.iter() {
+            *partitions.entry(self.partition_of(file)).or_default() += file.rows.unwrap_or_default();
+        }
+        partitions
+    }
+
     /// Rows of the table; files without statistics count nothing.
     pub fn rows(&self) -> u64 {
         self.files.iter().filter_map(|f| f.rows).sum()
@@ -129,7 +138,7 @@ impl Snapshot {
         Ok(info.unwrap_or_default())
     }
 
-    /// The table, for DataFusion.
+    /// The table, for DataFusion: [`Self::schema`] without comments.
     pub fn provider(&self) -> Result<Arc<dyn TableProvider>> {
         self.provide(Arc::clone(&self.files))
     }

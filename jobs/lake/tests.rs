@@ -132,6 +132,8 @@ async fn what_is_written_is_read_back_with_types_comments_and_lists() {
     assert_eq!(batch.schema().fields().len(), 7);
     assert_eq!(batch.column(2).data_type(), &DataType::Date32);
     assert!(batch.column(2).is_null(2));
+    let grouped = query(&snapshot, "select distinct id from t union all select max(id) from t group by n").await;
+    assert_eq!(grouped.iter().map(RecordBatch::num_rows).sum::<usize>(), 6);
     let tags = batch.column(4).as_list::<i32>();
     assert_eq!((tags.value_length(0), tags.value_length(1), tags.is_null(2)), (1, 2, true));
     assert_eq!(batch.column(6).null_count(), 3);

@@ -1,0 +1,498 @@
+//! Loading one source: its new files, a range of days at a time, into one commit.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::partition;
+use arrow::datatypes::Date32Type;
+use chrono::NaiveDate;
+use futures::{StreamExt, TryStreamExt, stream};
+use serde_json::json;
+
+use super::chunks::chunks;
+use super::inspect::{self, Inspected};
+use super::manifest::{Entry, INFO, Manifest, Seen};
+use super::quarantine::{self, Bad, BadRows};
+use super::rows::{RowReader, Rows};
+use super::versions::{Incoming, Layout, Merged, merge};
+use super::{Known, KnownFrom, Night, SourceReport};
+use crate::define::Source;
+use crate::engine::plan::EVENT_DATE;
+use crate::error::{Error, Kind, Result};
+use crate::lake::{Outcome, RawFile, Replace, Snapshot, TableSpec, Unit, Writer};
+use crate::pipeline::job::{definition_text, fingerprint};
+
+/// An error, and what is to be recorded of the files nevertheless.
+type Failure = (Error, Vec<Entry>);
+
+/// Loads the files of one source.
+pub(super) struct Loader<'a> {
+    night: &'a Night<'a>,
+    source: &'a Source,
+    known: KnownFrom,
+    reader: Arc<RowReader>,
+    layout: Arc<Layout>,
+    threads: usize,
+}
+
+/// A file that is to be read.
+#[derive(Debug, Clone)]
+struct File {
+    raw: RawFile,
+    checksum: String,
+    known: Known,
+    inspected: Inspected,
+    /// False for a file that was ingested before and is read again, because loads of its source are complete.
+    is_new: bool,
+    read: u64,
+    written: u64,
+    bad: Vec<Bad>,
+}
+
+/// What a first look made of the listed files.
+#[derive(Default)]
+struct Sorted {
+    /// To be read, by path.
+    files: Vec<File>,
+    /// To be recorded without being read.
+    redelivered: Vec<Entry>,
+    unreadable: Vec<(RawFile, String, Error)>,
+}
+
+impl<'a> Loader<'a> {
+    pub(super) fn new(night: &'a Night<'a>, source: &'a Source, known: KnownFrom) -> Result<Loader<'a>> {
+        let reader = RowReader::new(night, source)?;
+        let schema = Arc::clone(&reader.schema);
+        let stored =
+            |names: &[String]| -> Vec<usize> { names.iter().filter_map(|n| schema.index_of(n).ok()).collect() };
+        let mut key = stored(&source.key);
+        if key.len() < source.key.len() {
+            return Err(Error::definition("a key column is personal data that is dropped\n  help: pseudonymise it"));
+        }
+        let is_static = source.event_time.is_none();
+        if key.is_empty() && is_static {
+            key = stored(&source.table_columns().map(|(name, _)| name.clone()).collect::<Vec<_>>());
+        }
+        let mut order = stored(source.event_time.as_slice());
+        order.extend(stored(&source.tie_breaker));
+        order.extend(&key);
+        let complete = is_static && !source.location.contains("{date}");
+        let layout = Arc::new(Layout { schema, key, order, complete });
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+        Ok(Loader { night, source, known, reader: Arc::new(reader), layout, threads })
+    }
+
+    /// Loads what is new among the listed files, and says what to record of them.
+    pub(super) async fn load(
+        &self,
+        manifest: &Manifest,
+        listed: Vec<RawFile>,
+        report: &mut SourceReport,
+    ) -> Result<Vec<Entry>, Failure> {
+        let plain = |error: Error| (error, Vec::new());
+        let mut writer = self.night.lake.writer(&self.spec()).await.map_err(plain)?;
+        report.version = Some(writer.base().version());
+        let sorted = self.sort(manifest, listed).await.map_err(plain)?;
+        self.note_undeclared(&sorted.files, report);
+        if !sorted.unreadable.is_empty() {
+            return Err(self.refuse(manifest, sorted.unreadable));
+        }
+        let Sorted { mut files, redelivered, .. } = sorted;
+        let mut entries = redelivered;
+        if files.iter().any(|file| file.is_new) {
+            let replaced = self.write(&mut writer, &mut files, manifest).await?;
+            self.check_share(&files).map_err(plain)?;
+            let read = files.iter().filter(|file| file.is_new).map(|file| self.entry(file));
+            entries.extend(read.collect::<Result<Vec<_>>>().map_err(plain)?);
+            self.commit(writer, replaced, &files, &entries, report).await.map_err(plain)?;
+        }
+        for entry in &entries {
+            report.files += 1;
+            report.read += entry.rows_read as u64;
+            report.written += entry.rows_written as u64;
+            report.duplicate += entry.duplicates as u64;
+            report.quarantined += entry.quarantined as u64;
+        }
+        Ok(entries)
+    }
+
+    fn spec(&self) -> TableSpec {
+        let private =
+            self.source.columns.iter().filter(|(name, column)| {
+                column.pii.is_some() || self.source.key.contains(name) || name.ends_with("_id")
+            });
+        TableSpec {
+            name: format!("tables/{}", self.source.name),
+            description: self.source.description.clone(),
+            schema: Arc::clone(&self.layout.schema),
+            partition_by: self.source.event_time.as_ref().map(|_| EVENT_DATE.to_string()),
+            no_statistics: private.map(|(name, _)| name.clone()).collect(),
+        }
+    }
+
+    /// Tells new files from known ones: first by size and stamp, then by content.
+    async fn sort(&self, manifest: &Manifest, listed: Vec<RawFile>) -> Result<Sorted> {
+        let name = &self.source.name;
+        let (known, new): (Vec<RawFile>, Vec<RawFile>) =
+            listed.into_iter().partition(|file| manifest.seen(name, file) == Seen::Ingested);
+        if new.is_empty() {
+            return Ok(Sorted::default());
+        }
+        let again = if self.layout.complete { known } else { Vec::new() };
+        let looked =
+            stream::iter(new.into_iter().map(|file| (file, true)).chain(again.into_iter().map(|f| (f, false))))
+                .map(|(file, is_new)| async move { self.look(file, is_new).await })
+                .buffered(self.threads)
+                .try_collect::<Vec<_>>()
+                .await?;
+        let mut sorted = Sorted::default();
+        let mut contents = manifest.contents(name);
+        let mut readable = Vec::new();
+        for (raw, checksum, is_new, inspected) in looked {
+            match inspected {
+                Ok(inspected) => {
+                    let known = self.known.of(raw.date);
+                    readable.push(File {
+                        raw,
+                        checksum,
+                        known,
+                        inspected,
+                        is_new,
+                        read: 0,
+                        written: 0,
+                        bad: Vec::new(),
+                    });
+                }
+                Err(error) => sorted.unreadable.push((raw, checksum, error)),
+            }
+        }
+        readable.sort_by(|a, b| (order_of(a.known), &a.raw.path).cmp(&(order_of(b.known), &b.raw.path)));
+        for file in readable {
+            let paths = contents.entry(file.checksum.clone()).or_default();
+            let unchanged = manifest.last(name, &file.raw.path).is_some_and(|last| last.checksum == file.checksum);
+            let elsewhere = !paths.is_empty() && !paths.contains(&file.raw.path);
+            if file.is_new && !self.layout.complete && (unchanged || elsewhere) {
+                sorted.redelivered.push(self.redelivered(&file));
+            } else {
+                paths.insert(file.raw.path.clone());
+                sorted.files.push(file);
+            }
+        }
+        sorted.files.sort_by(|a, b| a.raw.path.cmp(&b.raw.path));
+        Ok(sorted)
+    }
+
+    async fn look(&self, raw: RawFile, is_new: bool) -> Result<(RawFile, String, bool, Result<Inspected>)> {
+        let bytes = self.night.raw.read(&raw.path).await?;
+        let source = self.source.clone();
+        let looked = blocking(move || {
+            let checksum = inspect::checksum(&bytes);
+            Ok((checksum, inspect::inspect(&source, bytes)))
+        });
+        let (checksum, inspected) = looked.await?;
+        Ok((raw, checksum, is_new, inspected))
+    }
+
+    fn note_undeclared(&self, files: &[File], report: &mut SourceReport) {
+        let names: BTreeSet<&str> =
+            files.iter().flat_map(|file| file.inspected.undeclared.iter().map(String::as_str)).collect();
+        if !names.is_empty() {
+            let names = names.into_iter().collect::<Vec<_>>().join(", ");
+            let warning = format!("columns not declared: {names}");
+            tracing::warn!(source = self.source.name, "{warning}: ignored until sql/sources.yaml declares them");
+            report.warnings.push(warning);
+        }
+    }
+
+    /// Nothing of the source is loaded while a file of it cannot be read; that it cannot be read is recorded once.
+    fn refuse(&self, manifest: &Manifest, unreadable: Vec<(RawFile, String, Error)>) -> Failure {
+        let mut entries = Vec::new();
+        let mut texts = Vec::new();
+        for (raw, checksum, error) in unreadable {
+            let path = format!("{}/{}", self.night.raw.root().trim_end_matches('/'), raw.path);
+            let recorded =
+                manifest.last(&self.source.name, &raw.path).is_some_and(|e| !e.is_ingested() && e.is_of(&raw));
+            if !recorded {
+                let mut entry = self.blank(&raw, checksum, "unreadable");
+                entry.error = Some(error.to_string());
+                entries.push(entry);
+            }
+            texts.push(format!("{path}: {error}"));
+        }
+        (Error::data(format!("{}\n  nothing of this source was loaded", texts.join("\n"))), entries)
+    }
+
+    /// Reads, merges and writes, a range of days at a time. The partitions that are replaced.
+    async fn write(&self, writer: &mut Writer, files: &mut [File], manifest: &Manifest) -> Result<Replace, Failure> {
+        let plain = |error: Error| (error, Vec::new());
+        let base = writer.base().clone();
+        let spans: Vec<_> = files.iter().map(|file| (file.inspected.days, file.inspected.rows)).collect();
+        let present = if self.layout.key.is_empty() { BTreeMap::new() } else { present(&base) };
+        let mut replaced = BTreeSet::new();
+        for days in chunks(&spans, &present) {
+            let first = days.start == i32::MIN;
+            let incoming = self.read(files, &days, first, manifest).await?;
+            let existing = self.existing(&base, &present, &incoming).await.map_err(plain)?;
+            let changed = self.merge(writer, files, incoming, existing).await.map_err(plain)?;
+            replaced.extend(changed);
+        }
+        Ok(match (self.source.event_time.is_some(), self.layout.key.is_empty()) {
+            (false, _) if replaced.is_empty() => Replace::Nothing,
+            (false, _) => Replace::All,
+            (true, true) => Replace::Nothing,
+            (true, false) => Replace::Partitions(replaced.into_iter().map(partition_name).collect()),
+        })
+    }
+
+    /// The rows of a range of days, by day, in the order of the files.
+    async fn read(
+        &self,
+        files: &mut [File],
+        days: &Range<i32>,
+        first: bool,
+        manifest: &Manifest,
+    ) -> Result<BTreeMap<i32, Vec<Incoming>>, Failure> {
+        let touches = |file: &File| match file.inspected.days {
+            Some((low, high)) => low < days.end && high >= days.start,
+            // Rows without any event time, or without a source of one, come with the first range.
+            None => first,
+        };
+        let chosen: Vec<usize> = (0..files.len()).filter(|i| touches(&files[*i])).collect();
+        let read = stream::iter(chosen.into_iter().map(|i| (i, files[i].clone())))
+            .map(|(i, file)| async move { (i, self.rows(&file, days.clone()).await) })
+            .buffered(self.threads)
+            .collect::<Vec<_>>()
+            .await;
+        let mut incoming: BTreeMap<i32, Vec<Incoming>> = BTreeMap::new();
+        let mut unreadable = Vec::new();
+        for (i, rows) in read {
+            let file = &mut files[i];
+            match rows {
+                Ok(rows) => {
+                    (file.read, file.bad) = (rows.read, rows.bad);
+                    for (day, batches) in rows.by_day {
+                        let counted = file.is_new;
+                        let batches = batches.into_iter().map(|batch| Incoming { file: i, counted, batch });
+                        incoming.entry(day).or_default().extend(batches);
+                    }
+                }
+                Err(e) if e.kind() == Kind::Data => {
+                    unreadable.push((file.raw.clone(), file.checksum.clone(), e));
+                }
+                Err(e) => return Err((e.context(file.raw.path.clone()), Vec::new())),
+            }
+        }
+        if unreadable.is_empty() { Ok(incoming) } else { Err(self.refuse(manifest, unreadable)) }
+    }
+
+    async fn rows(&self, file: &File, days: Range<i32>) -> Result<Rows> {
+        let bytes = self.night.raw.read(&file.raw.path).await?;
+        let (reader, known, checksum) = (Arc::clone(&self.reader), file.known, file.checksum.clone());
+        blocking(move || {
+            if inspect::checksum(&bytes) != checksum {
+                return Err(Error::temporary("the file changed while it was read: run this job again"));
+            }
+            reader.read(bytes, known, &days)
+        })
+        .await
+    }
+
+    /// What the table has of the days that new rows are about.
+    async fn existing(
+        &self,
+        base: &Snapshot,
+        present: &BTreeMap<i32, u64>,
+        incoming: &BTreeMap<i32, Vec<Incoming>>,
+    ) -> Result<BTreeMap<i32, Vec<RecordBatch>>> {
+        let mut existing: BTreeMap<i32, Vec<RecordBatch>> = BTreeMap::new();
+        let is_static = self.source.event_time.is_none();
+        let days: BTreeSet<i32> = incoming.keys().filter(|day| present.contains_key(day)).copied().collect();
+        if days.is_empty() && !(is_static && !self.layout.key.is_empty() && base.files() > 0) {
+            return Ok(existing);
+        }
+        let provider = match is_static {
+            true => base.provider()?,
+            false => base.provider_of(&days.into_iter().map(partition_name).collect())?,
+        };
+        for batch in self.night.session.context().read_table(provider)?.collect().await? {
+            if is_static {
+                existing.entry(0).or_default().push(batch);
+                continue;
+            }
+            let index = batch.schema().index_of(EVENT_DATE)?;
+            let dates = Arc::clone(batch.column(index));
+            for range in partition(&[Arc::clone(&dates)])?.ranges() {
+                let day = dates.as_primitive::<Date32Type>().value(range.start);
+                existing.entry(day).or_default().push(batch.slice(range.start, range.len()));
+            }
+        }
+        Ok(existing)
+    }
+
+    /// Merges day by day, writes what changed, counts. The days that changed.
+    async fn merge(
+        &self,
+        writer: &mut Writer,
+        files: &mut [File],
+        incoming: BTreeMap<i32, Vec<Incoming>>,
+        mut existing: BTreeMap<i32, Vec<RecordBatch>>,
+    ) -> Result<Vec<i32>> {
+        let work: Vec<_> =
+            incoming.into_iter().map(|(day, new)| (day, new, existing.remove(&day).unwrap_or_default())).collect();
+        let mut merged = stream::iter(work)
+            .map(|(day, new, old)| {
+                let layout = Arc::clone(&self.layout);
+                async move { Ok::<_, Error>((day, blocking(move || merge(&layout, &old, &new)).await?)) }
+            })
+            .buffered(self.threads);
+        let mut changed = Vec::new();
+        while let Some((day, Merged { rows, written })) = merged.try_next().await? {
+            for (file, rows) in written {
+                files[file].written += rows;
+            }
+            if let Some(rows) = rows {
+                writer.write(&rows).await?;
+                changed.push(day);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// # Errors
+    /// `Data` if more rows are bad than the source allows, with the first of them.
+    fn check_share(&self, files: &[File]) -> Result<()> {
+        let new = || files.iter().filter(|file| file.is_new);
+        let read: u64 = new().map(|file| file.read).sum();
+        let bad: usize = new().map(|file| file.bad.iter().filter(|bad| bad.counts).count()).sum();
+        let share = bad as f64 / read.max(1) as f64;
+        if share <= self.source.max_bad_share {
+            return Ok(());
+        }
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        new().flat_map(|file| &file.bad).filter(|b| b.counts).for_each(|b| *reasons.entry(&b.reason).or_default() += 1);
+        let reasons: Vec<String> = reasons.iter().map(|(reason, n)| format!("{reason} ({n})")).collect();
+        let first = new().find_map(|file| Some((&file.raw.path, file.bad.iter().find(|bad| bad.counts)?)));
+        let first = first.map(|(path, bad)| format!("{path}, row {}: {}", bad.row, bad.data)).unwrap_or_default();
+        Err(Error::data(format!(
+            "{bad} of {read} rows are bad: {}\n  found: a share of {share:.4}\n  expected: at most {} (max_bad_share)\n  \
+             first: {first}\n  help: correct the files, or declare more; nothing of this source was loaded",
+            reasons.join(", "),
+            self.source.max_bad_share
+        )))
+    }
+
+    /// The quarantine first: rows that are not in the table must be somewhere.
+    async fn commit(
+        &self,
+        writer: Writer,
+        replace: Replace,
+        files: &[File],
+        entries: &[Entry],
+        report: &mut SourceReport,
+    ) -> Result<()> {
+        let name = &self.source.name;
+        let mut texts = vec![definition_text(self.source)?];
+        texts.extend(files.iter().map(|f| format!("{}\0{}\0{:?}", f.raw.path, f.checksum, f.known)));
+        let fingerprint = fingerprint(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+        let new = files.iter().filter(|file| file.is_new);
+        let bad: Vec<BadRows> =
+            new.map(|file| BadRows { path: &file.raw.path, checksum: &file.checksum, rows: &file.bad }).collect();
+        quarantine::add(self.night, name, fingerprint, &bad).await?;
+        if entries.iter().all(|entry| entry.rows_written == 0) && !self.closes(&replace) {
+            return Ok(());
+        }
+        let info = json!({
+            "job": "ingest", "logical_date": self.night.date.to_string(), "run_id": self.night.run_id, INFO: entries,
+        });
+        let info = info.as_object().cloned().unwrap_or_default();
+        let unit = Unit { key: format!("ingest:{name}"), fingerprint };
+        let outcome = writer.commit(replace, &unit, info).await?;
+        report.version = Some(outcome.version());
+        if let Outcome::Committed { bytes, .. } = outcome {
+            report.bytes = bytes;
+            report.committed = true;
+        }
+        Ok(())
+    }
+
+    /// Whether versions are closed although none is opened.
+    fn closes(&self, replace: &Replace) -> bool {
+        match replace {
+            Replace::Nothing => false,
+            Replace::Partitions(partitions) => !partitions.is_empty(),
+            Replace::All => true,
+        }
+    }
+
+    fn entry(&self, file: &File) -> Result<Entry> {
+        let mut entry = self.blank(&file.raw, file.checksum.clone(), "ok");
+        entry.rows_read = file.read as i64;
+        entry.rows_written = file.written as i64;
+        entry.quarantined = file.bad.len() as i64;
+        entry.duplicates = entry.rows_read - entry.rows_written - entry.quarantined;
+        if entry.duplicates < 0 || file.read != file.inspected.rows {
+            return Err(Error::internal(format!(
+                "{}: {} rows by the footer, {} read, {} written, {} quarantined do not add up",
+                file.raw.path, file.inspected.rows, file.read, file.written, entry.quarantined
+            )));
+        }
+        Ok(entry)
+    }
+
+    fn redelivered(&self, file: &File) -> Entry {
+        let mut entry = self.blank(&file.raw, file.checksum.clone(), "redelivered");
+        entry.rows_read = file.inspected.rows as i64;
+        entry.duplicates = entry.rows_read;
+        entry
+    }
+
+    fn blank(&self, raw: &RawFile, checksum: String, status: &str) -> Entry {
+        let known_from = match self.known.of(raw.date) {
+            Known::At(instant) => Some(instant),
+            Known::OwnDay => None,
+        };
+        Entry {
+            source: self.source.name.clone(),
+            path: raw.path.clone(),
+            checksum,
+            size: raw.size as i64,
+            stamp: raw.stamp.clone(),
+            night: self.night.date,
+            known_from,
+            rows_read: 0,
+            rows_written: 0,
+            duplicates: 0,
+            quarantined: 0,
+            status: status.into(),
+            error: None,
+            run_id: self.night.run_id.into(),
+        }
+    }
+}
+
+/// Days that the table has, with their rows.
+fn present(base: &Snapshot) -> BTreeMap<i32, u64> {
+    let rows: HashMap<String, u64> = base.partition_rows().into_iter().collect();
+    let days = rows
+        .into_iter()
+        .filter_map(|(partition, rows)| Some((partition.parse::<NaiveDate>().ok()?.to_epoch_days(), rows)));
+    days.collect()
+}
+
+fn partition_name(day: i32) -> String {
+    NaiveDate::from_epoch_days(day).map(|date| date.to_string()).unwrap_or_default()
+}
+
+/// Instants first, in order; then files whose rows each have their own.
+fn order_of(known: Known) -> i64 {
+    match known {
+        Known::At(instant) => instant,
+        Known::OwnDay => i64::MAX,
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal(format!("a worker ended: {e}")))?
+}

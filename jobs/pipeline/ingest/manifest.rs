@@ -1,0 +1,251 @@
+//! The manifest: which raw files have been ingested, and what became of their rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::TimestampMicrosecondArray;
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Date32Type, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+use serde_json::Map;
+
+use crate::define::types::timestamp;
+use crate::engine::session::Session;
+use crate::error::{Context, Error, Result};
+use crate::lake::{COMMENT, Lake, RawFile, Replace, TableSpec, Unit};
+use crate::pipeline::job::fingerprint;
+
+const TABLE: &str = "manifest";
+/// The key of a data commit's information under which it lists its files.
+pub(super) const INFO: &str = "ingested";
+
+/// A file that was ingested, or could not be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub source: String,
+    pub path: String,
+    /// SHA-256 of the content; empty if it could not be read.
+    pub checksum: String,
+    pub size: i64,
+    pub stamp: String,
+    /// The night that ingested it.
+    pub night: NaiveDate,
+    /// `None` if each row's own day is.
+    pub known_from: Option<i64>,
+    pub rows_read: i64,
+    pub rows_written: i64,
+    pub duplicates: i64,
+    pub quarantined: i64,
+    /// `ok`, `redelivered` (content that was ingested before, not read again) or `unreadable`.
+    pub status: String,
+    pub error: Option<String>,
+    pub run_id: String,
+}
+
+/// What has been ingested, and what this run adds.
+#[derive(Debug, Default)]
+pub(crate) struct Manifest {
+    /// In the order in which they were recorded.
+    entries: Vec<Entry>,
+    recorded: usize,
+}
+
+/// What the manifest says of a listed file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Ingested, and not changed since as far as size and stamp tell.
+    Ingested,
+    /// Anything else.
+    No,
+}
+
+impl Manifest {
+    pub(super) async fn load(lake: &Lake, session: &Session) -> Result<Manifest> {
+        let Some(snapshot) = lake.snapshot(TABLE).await? else { return Ok(Manifest::default()) };
+        let batches = session.context().read_table(snapshot.provider()?)?.collect().await?;
+        let mut numbered = Vec::new();
+        for batch in &batches {
+            read(batch, &mut numbered).context("reading the manifest")?;
+        }
+        numbered.sort_by_key(|(sequence, _)| *sequence);
+        let entries: Vec<Entry> = numbered.into_iter().map(|(_, entry)| entry).collect();
+        Ok(Manifest { recorded: entries.len(), entries })
+    }
+
+    /// Adds what the last commit of a source's table ingested, if a crash kept it out of the manifest.
+    pub(super) async fn recover(&mut self, lake: &Lake, source: &str) -> Result<()> {
+        let Some(snapshot) = lake.snapshot(&format!("tables/{source}")).await? else { return Ok(()) };
+        let Some(listed) = snapshot.commit_info().await?.remove(INFO) else { return Ok(()) };
+        let listed: Vec<Entry> = serde_json::from_value(listed).context("the commit of an earlier ingest")?;
+        let known: BTreeSet<(&str, &str)> =
+            self.of(source).map(|entry| (entry.path.as_str(), entry.checksum.as_str())).collect();
+        let lost: Vec<Entry> =
+            listed.into_iter().filter(|e| !known.contains(&(e.path.as_str(), e.checksum.as_str()))).collect();
+        if !lost.is_empty() {
+            tracing::warn!(source, files = lost.len(), "completing the manifest of a run that did not end");
+            self.entries.extend(lost);
+        }
+        Ok(())
+    }
+
+    pub(super) fn add(&mut self, entries: Vec<Entry>) {
+        self.entries.extend(entries);
+    }
+
+    pub(super) fn latest_night(&self) -> Option<NaiveDate> {
+        self.entries.iter().filter(|e| e.is_ingested()).map(|e| e.night).max()
+    }
+
+    pub(super) fn is_first_load(&self, source: &str) -> bool {
+        !self.of(source).any(Entry::is_ingested)
+    }
+
+    pub(super) fn seen(&self, source: &str, file: &RawFile) -> Seen {
+        match self.last(source, &file.path) {
+            Some(entry) if entry.is_ingested() && entry.is_of(file) => Seen::Ingested,
+            _ => Seen::No,
+        }
+    }
+
+    /// The last record of a path.
+    pub(super) fn last(&self, source: &str, path: &str) -> Option<&Entry> {
+        self.entries.iter().rev().find(|entry| entry.source == source && entry.path == path)
+    }
+
+    /// The contents of a source that were ingested, with the paths they came under.
+    pub(super) fn contents(&self, source: &str) -> BTreeMap<String, BTreeSet<String>> {
+        let mut contents: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for entry in self.of(source).filter(|entry| entry.is_ingested()) {
+            contents.entry(entry.checksum.clone()).or_default().insert(entry.path.clone());
+        }
+        contents
+    }
+
+    fn of<'a>(&'a self, source: &'a str) -> impl Iterator<Item = &'a Entry> {
+        self.entries.iter().filter(move |entry| entry.source == source)
+    }
+
+    /// Records what this run added; nothing if it added nothing.
+    pub(super) async fn commit(&mut self, lake: &Lake) -> Result<()> {
+        let new = &self.entries[self.recorded..];
+        if new.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<String> = new.iter().map(Entry::identity).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let unit = Unit { key: TABLE.into(), fingerprint: fingerprint(&texts) };
+        let spec = TableSpec {
+            name: TABLE.into(),
+            description: "The raw files that were ingested, and what became of their rows.".into(),
+            schema: schema(),
+            partition_by: None,
+            no_statistics: Vec::new(),
+        };
+        let mut writer = lake.writer(&spec).await?;
+        writer.write(&batch(self.recorded, new)?).await?;
+        writer.commit(Replace::Nothing, &unit, Map::new()).await?;
+        self.recorded = self.entries.len();
+        Ok(())
+    }
+}
+
+impl Entry {
+    pub(super) fn is_ingested(&self) -> bool {
+        self.status != "unreadable"
+    }
+
+    /// Whether size and stamp say that this is the file, unchanged.
+    pub(super) fn is_of(&self, file: &RawFile) -> bool {
+        u64::try_from(self.size).ok() == Some(file.size) && self.stamp == file.stamp
+    }
+
+    /// Without what differs between two runs that do the same.
+    fn identity(&self) -> String {
+        format!("{}\0{}\0{}\0{}\0{}\0{}", self.source, self.path, self.checksum, self.stamp, self.night, self.status)
+    }
+}
+
+fn schema() -> SchemaRef {
+    let field = |name: &str, data_type: DataType, doc: &str| {
+        let nullable = ["known_from", "error"].contains(&name);
+        Field::new(name, data_type, nullable).with_metadata([(COMMENT.to_string(), doc.to_string())].into())
+    };
+    Arc::new(Schema::new(vec![
+        field("sequence", DataType::Int64, "Order of recording."),
+        field("source", DataType::Utf8, "The source."),
+        field("path", DataType::Utf8, "Below the raw root."),
+        field("checksum", DataType::Utf8, "SHA-256 of the content; empty if it could not be read."),
+        field("size", DataType::Int64, "Bytes."),
+        field("stamp", DataType::Utf8, "Entity tag or time of modification when it was read."),
+        field("night", DataType::Date32, "The logical date of the run that ingested it."),
+        field("known_from", timestamp(), "From when its rows were known; null: each from the end of its own day."),
+        field("rows_read", DataType::Int64, "written + duplicates + quarantined."),
+        field("rows_written", DataType::Int64, "Rows that became versions of the table."),
+        field(
+            "duplicates",
+            DataType::Int64,
+            "Rows that the table had already, or that a later one of the night replaced.",
+        ),
+        field("quarantined", DataType::Int64, "Rows that broke the contract."),
+        field("status", DataType::Utf8, "ok, redelivered (content ingested before; not read again) or unreadable."),
+        field("error", DataType::Utf8, "Why it could not be read."),
+        field("run_id", DataType::Utf8, "The run, as in runs."),
+    ]))
+}
+
+fn batch(first: usize, entries: &[Entry]) -> Result<RecordBatch> {
+    let text = |of: fn(&Entry) -> &str| Arc::new(StringArray::from_iter_values(entries.iter().map(of))) as ArrayRef;
+    let number = |of: fn(&Entry) -> i64| Arc::new(Int64Array::from_iter_values(entries.iter().map(of))) as ArrayRef;
+    let known = TimestampMicrosecondArray::from_iter(entries.iter().map(|e| e.known_from)).with_timezone("UTC");
+    let columns = vec![
+        Arc::new(Int64Array::from_iter_values((first..first + entries.len()).map(|i| i as i64))) as ArrayRef,
+        text(|e| &e.source),
+        text(|e| &e.path),
+        text(|e| &e.checksum),
+        number(|e| e.size),
+        text(|e| &e.stamp),
+        Arc::new(Date32Array::from_iter_values(entries.iter().map(|e| e.night.to_epoch_days()))),
+        Arc::new(known),
+        number(|e| e.rows_read),
+        number(|e| e.rows_written),
+        number(|e| e.duplicates),
+        number(|e| e.quarantined),
+        text(|e| &e.status),
+        Arc::new(StringArray::from_iter(entries.iter().map(|e| e.error.as_deref()))),
+        text(|e| &e.run_id),
+    ];
+    Ok(RecordBatch::try_new(schema(), columns)?)
+}
+
+fn read(batch: &RecordBatch, entries: &mut Vec<(i64, Entry)>) -> Result<()> {
+    let column = |name: &str| {
+        batch.column_by_name(name).ok_or_else(|| Error::internal(format!("the manifest has no column {name}")))
+    };
+    let text = |name: &str| Ok::<_, Error>(column(name)?.as_string::<i32>());
+    let number = |name: &str| Ok::<_, Error>(column(name)?.as_primitive::<Int64Type>());
+    let nights = column("night")?.as_primitive::<Date32Type>();
+    let known = column("known_from")?.as_primitive::<TimestampMicrosecondType>();
+    let errors = text("error")?;
+    for row in 0..batch.num_rows() {
+        let night = NaiveDate::from_epoch_days(nights.value(row));
+        let entry = Entry {
+            source: text("source")?.value(row).into(),
+            path: text("path")?.value(row).into(),
+            checksum: text("checksum")?.value(row).into(),
+            size: number("size")?.value(row),
+            stamp: text("stamp")?.value(row).into(),
+            night: night.ok_or_else(|| Error::internal("the manifest has a night out of range"))?,
+            known_from: known.is_valid(row).then(|| known.value(row)),
+            rows_read: number("rows_read")?.value(row),
+            rows_written: number("rows_written")?.value(row),
+            duplicates: number("duplicates")?.value(row),
+            quarantined: number("quarantined")?.value(row),
+            status: text("status")?.value(row).into(),
+            error: errors.is_valid(row).then(|| errors.value(row).into()),
+            run_id: text("run_id")?.value(row).into(),
+        };
+        entries.push((number("sequence")?.value(row), entry));
+    }
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! Raw Parquet → rows as the table has them: converted, derived, checked, pseudonymised, by day.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch, StringArray, StringBuilder,
+    TimestampMicrosecondArray, UInt32Array, new_null_array,
+};
+use arrow::compute::{cast, filter_record_batch, is_null, take_record_batch};
+use arrow::datatypes::{Field, Schema, SchemaRef, TimestampMicrosecondType};
+use bytes::Bytes;
+use datafusion::common::DFSchema;
+use datafusion::physical_expr::PhysicalExpr;
+use hmac::{Hmac, Mac};
+use parquet::arrow::ProjectionMask;
+use sha2::Sha256;
+
+use super::inspect::{day_of, open, unreadable};
+use super::quarantine::Bad;
+use super::{Known, Night, contract};
+use crate::define::Source;
+use crate::define::source::Pii;
+use crate::define::types::{DAY, DataType};
+use crate::engine::plan::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL, Relation};
+use crate::error::{Context, Error, Result};
+use crate::pipeline::job::hex;
+
+const BATCH_ROWS: usize = 64 << 10;
+
+/// Reads the files of one source.
+pub(super) struct RowReader {
+    pub source: Source,
+    /// Of the table, on disk.
+    pub schema: SchemaRef,
+    /// Of a file, after conversion: declared columns that are not derived.
+    raw: SchemaRef,
+    derived: Vec<(String, Arc<dyn PhysicalExpr>)>,
+    pii_key: Option<Vec<u8>>,
+}
+
+/// Rows of one file within a range of days.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    /// By day of the event time, in days since 1970; everything under 0 where there is no event time. In the order of
+    /// the file. With the schema of the table on disk.
+    pub by_day: BTreeMap<i32, Vec<RecordBatch>>,
+    pub read: u64,
+    /// Rows that broke the contract, whatever their day.
+    pub bad: Vec<Bad>,
+}
+
+impl RowReader {
+    pub(super) fn new(night: &Night<'_>, source: &Source) -> Result<RowReader> {
+        let fields = source.raw_columns().map(|(name, column)| Field::new(name, column.data_type.arrow(), true));
+        let raw: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let known = DFSchema::try_from(Arc::clone(&raw))?;
+        let mut derived = Vec::new();
+        for (name, column) in &source.columns {
+            let Some(sql) = &column.derive else { continue };
+            let context = night.session.context();
+            let planned = context.parse_sql_expr(sql, &known).and_then(|e| context.create_physical_expr(e, &known));
+            let planned = planned.map_err(|e| {
+                Error::definition(format!("`derive` of column `{name}` cannot be planned: {}", e.strip_backtrace()))
+            })?;
+            derived.push((name.clone(), planned));
+        }
+        let secret = source.columns.values().any(|column| column.pii == Some(Pii::Pseudonymise));
+        if secret && night.pii_key.is_none() {
+            return Err(Error::definition(format!(
+                "columns are to be pseudonymised and there is no key\n  expected: one in the environment variable {}\n  \
+                 help: use the same key every night, or pseudonyms will not join",
+                night.pii_variable
+            )));
+        }
+        let schema = Relation::of_source(source).storage_schema();
+        Ok(RowReader { source: source.clone(), schema, raw, derived, pii_key: night.pii_key.clone() })
+    }
+
+    /// Reads the rows of a file whose day is in `window`. Blocks: for a blocking thread.
+    ///
+    /// # Errors
+    /// `Data` if the file cannot be read.
+    pub(super) fn read(&self, bytes: Bytes, known: Known, window: &Range<i32>) -> Result<Rows> {
+        let builder = open(bytes)?;
+        contract::check(&self.source, builder.schema())?;
+        let wanted = self.raw.fields().iter().map(|field| builder.schema().index_of(field.name()));
+        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted.collect::<Result<Vec<_>, _>>()?);
+        let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(unreadable)?;
+        let mut rows = Rows::default();
+        for batch in reader {
+            let batch = self.whole(&batch.map_err(unreadable)?)?;
+            let good = self.good(&batch, rows.read, &mut rows.bad)?;
+            rows.read += batch.num_rows() as u64;
+            if good.num_rows() > 0 {
+                self.by_day(&good, known, window, &mut rows.by_day)?;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// All declared columns, converted and derived.
+    fn whole(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let mut columns = Vec::with_capacity(self.raw.fields().len());
+        for (name, column) in self.source.raw_columns() {
+            let found = batch.column_by_name(name);
+            let found = found.ok_or_else(|| Error::internal(format!("column {name} was not read")))?;
+            columns.push(contract::convert(name, found, column.data_type)?);
+        }
+        let raw = RecordBatch::try_new(Arc::clone(&self.raw), columns)?;
+        let mut all: Vec<(&str, ArrayRef)> = Vec::with_capacity(self.source.columns.len());
+        for (name, column) in &self.source.columns {
+            let array = match self.derived.iter().find(|(derived, _)| derived == name) {
+                None => raw.column_by_name(name).cloned(),
+                Some((_, expression)) => {
+                    let value = expression.evaluate(&raw).and_then(|value| value.into_array(raw.num_rows()));
+                    let value = value.with_context(|| format!("`derive` of column `{name}`"))?;
+                    Some(cast(&value, &column.data_type.arrow()).with_context(|| format!("column `{name}`"))?)
+                }
+            };
+            all.push((name, array.ok_or_else(|| Error::internal(format!("no column {name}")))?));
+        }
+        Ok(RecordBatch::try_from_iter_with_nullable(all.into_iter().map(|(name, array)| (name, array, true)))?)
+    }
+
+    /// The rows that keep the contract; the others are noted with their first fault.
+    fn good(&self, batch: &RecordBatch, first: u64, bad: &mut Vec<Bad>) -> Result<RecordBatch> {
+        let mut faults: Vec<Option<(String, bool)>> = Vec::new();
+        let mut note = |column: &ArrayRef, reason: String, counts: bool| -> Result<()> {
+            if column.null_count() > 0 {
+                faults.resize(batch.num_rows(), None);
+                for (row, null) in is_null(column)?.values().iter().enumerate() {
+                    if null && faults[row].is_none() {
+                        faults[row] = Some((reason.clone(), counts));
+                    }
+                }
+            }
+            Ok(())
+        };
+        if let Some(time) = &self.source.event_time
+            && let Some(column) = batch.column_by_name(time)
+        {
+            note(column, format!("null in event time `{time}`"), !self.source.allow_null_event_time)?;
+        }
+        for (name, declared) in &self.source.columns {
+            let Some(column) = batch.column_by_name(name) else { continue };
+            if self.source.key.contains(name) {
+                note(column, format!("null in key `{name}`"), true)?;
+            } else if !declared.nullable {
+                note(column, format!("null in `{name}`, which is not nullable"), true)?;
+            }
+        }
+        if faults.is_empty() {
+            return Ok(batch.clone());
+        }
+        let at: Vec<u32> = (0..batch.num_rows() as u32).filter(|row| faults[*row as usize].is_some()).collect();
+        let rows = take_record_batch(&self.shown(batch)?, &UInt32Array::from(at.clone()))?;
+        for (row, data) in at.iter().zip(json_lines(&rows)?) {
+            if let Some((reason, counts)) = faults[*row as usize].take() {
+                bad.push(Bad { row: first + u64::from(*row), reason, counts, data });
+            }
+        }
+        let mut keep = vec![true; batch.num_rows()];
+        at.iter().for_each(|row| keep[*row as usize] = false);
+        Ok(filter_record_batch(batch, &BooleanArray::from(keep))?)
+    }
+
+    /// What of a bad row may be shown: nothing that is dropped or pseudonymised, nor what is derived from it.
+    fn shown(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let open = |name: &str| {
+            let column = self.source.columns.get(name);
+            column.is_some_and(|c| !matches!(c.pii, Some(Pii::Drop | Pii::Pseudonymise)) && c.derive.is_none())
+        };
+        let schema = batch.schema();
+        let chosen: Vec<usize> = (0..batch.num_columns()).filter(|i| open(schema.field(*i).name())).collect();
+        Ok(batch.project(&chosen)?)
+    }
+
+    fn by_day(
+        &self,
+        batch: &RecordBatch,
+        known: Known,
+        window: &Range<i32>,
+        out: &mut BTreeMap<i32, Vec<RecordBatch>>,
+    ) -> Result<()> {
+        let Some(time) = &self.source.event_time else {
+            out.entry(0).or_default().push(self.stored(batch, None, known)?);
+            return Ok(());
+        };
+        let times = batch.column_by_name(time).ok_or_else(|| Error::internal(format!("no column {time}")))?;
+        let times = times.as_primitive::<TimestampMicrosecondType>();
+        let days: Vec<i32> = times.values().iter().map(|micros| day_of(*micros)).collect();
+        let Some(first) = days.first().copied() else { return Ok(()) };
+        if days.iter().all(|day| *day == first) {
+            if window.contains(&first) {
+                out.entry(first).or_default().push(self.stored(batch, Some(first), known)?);
+            }
+            return Ok(());
+        }
+        let mut order: Vec<u32> = (0..days.len() as u32).filter(|row| window.contains(&days[*row as usize])).collect();
+        order.sort_by_key(|row| days[*row as usize]);
+        let mut start = 0;
+        while start < order.len() {
+            let day = days[order[start] as usize];
+            let length = order[start..].iter().take_while(|row| days[**row as usize] == day).count();
+            let rows = UInt32Array::from(order[start..start + length].to_vec());
+            let rows = take_record_batch(batch, &rows)?;
+            out.entry(day).or_default().push(self.stored(&rows, Some(day), known)?);
+            start += length;
+        }
+        Ok(())
+    }
+
+    /// As the table has them on disk.
+    fn stored(&self, batch: &RecordBatch, day: Option<i32>, known: Known) -> Result<RecordBatch> {
+        let rows = batch.num_rows();
+        let from = match (known, day) {
+            (Known::At(instant), _) => instant,
+            (Known::OwnDay, Some(day)) => (i64::from(day) + 1) * DAY,
+            (Known::OwnDay, None) => 0,
+        };
+        let mut columns = Vec::with_capacity(self.schema.fields().len());
+        for field in self.schema.fields() {
+            let column: ArrayRef = match field.name().as_str() {
+                EVENT_DATE => Arc::new(Date32Array::from(vec![day; rows])),
+                KNOWN_FROM => Arc::new(TimestampMicrosecondArray::from(vec![from; rows]).with_timezone("UTC")),
+                KNOWN_UNTIL => new_null_array(field.data_type(), rows),
+                name => self.disclosed(name, batch)?,
+            };
+            columns.push(column);
+        }
+        RecordBatch::try_new(Arc::clone(&self.schema), columns).context("rows of a file")
+    }
+
+    fn disclosed(&self, name: &str, batch: &RecordBatch) -> Result<ArrayRef> {
+        let column = batch.column_by_name(name).ok_or_else(|| Error::internal(format!("no column {name}")))?;
+        match (self.source.columns.get(name).and_then(|c| c.pii), &self.pii_key) {
+            (Some(Pii::Pseudonymise), Some(key)) => pseudonyms(column, key),
+            _ => Ok(Arc::clone(column)),
+        }
+    }
+}
+
+/// HMAC-SHA-256 of the value's text, in hexadecimal; null stays null.
+pub(super) fn pseudonyms(column: &ArrayRef, key: &[u8]) -> Result<ArrayRef> {
+    let mac =
+        Hmac::<Sha256>::new_from_slice(key).map_err(|e| Error::definition(format!("the key of pseudonyms: {e}")))?;
+    let texts = cast(column, &DataType::String.arrow())?;
+    let texts: &StringArray = texts.as_string();
+    let mut out = StringBuilder::with_capacity(texts.len(), texts.len() * 64);
+    for text in texts {
+        out.append_option(text.map(|text| {
+            let mut mac = mac.clone();
+            mac.update(text.as_bytes());
+            hex(&mac.finalize().into_bytes())
+        }));
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn json_lines(batch: &RecordBatch) -> Result<Vec<String>> {
+    if batch.num_columns() == 0 {
+        return Ok(vec!["{}".into(); batch.num_rows()]);
+    }
+    let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
+    writer.write(batch)?;
+    writer.finish()?;
+    let text = String::from_utf8(writer.into_inner()).map_err(|e| Error::internal(e.to_string()))?;
+    Ok(text.lines().map(String::from).collect())
+}

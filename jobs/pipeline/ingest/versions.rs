@@ -1,0 +1,222 @@
+//! New rows against what a table has: which are versions, which old ones they close, which say nothing new.
+//!
+//! Nights are taken in the order in which they were known. Within a night the last row of a key counts (files by path,
+//! rows by position). A row equal to the current version is a duplicate; a different one closes it and opens the next.
+//! A key is looked up within its day: a correction that moves a row to another day opens it there beside the old one.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::make_comparator;
+use arrow::array::{Array, ArrayRef, AsArray, DynComparator, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow::compute::{SortOptions, concat_batches, take};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::row::{RowConverter, SortField};
+
+use crate::engine::plan::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL};
+use crate::error::{Error, Result};
+
+/// How rows of a table are told apart and ordered.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    /// On disk.
+    pub schema: SchemaRef,
+    /// Columns that identify a row; empty: every row is a row of its own.
+    pub key: Vec<usize>,
+    /// Columns by which rows are stored in order.
+    pub order: Vec<usize>,
+    /// A load is complete: keys that it lacks are closed.
+    pub complete: bool,
+}
+
+/// Rows of one file. `counted` is false for a file that was ingested before and is only read again.
+pub(super) struct Incoming {
+    pub file: usize,
+    pub counted: bool,
+    pub batch: RecordBatch,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Merged {
+    /// All versions, in order; `None` if nothing changed.
+    pub rows: Option<RecordBatch>,
+    /// Per file: rows that became versions.
+    pub written: HashMap<usize, u64>,
+}
+
+/// All versions of the rows of one day (or table), old and new. `incoming` comes in the order of the files' paths.
+pub(super) fn merge(layout: &Layout, existing: &[RecordBatch], incoming: &[Incoming]) -> Result<Merged> {
+    let mut merge = Merge::new(layout, existing, incoming)?;
+    if layout.key.is_empty() {
+        merge.append();
+    } else {
+        merge.sweep()?;
+    }
+    if !merge.changed {
+        return Ok(Merged { rows: None, written: merge.written });
+    }
+    let rows = merge.finish()?;
+    Ok(Merged { rows: Some(rows), written: merge.written })
+}
+
+struct Merge<'a> {
+    layout: &'a Layout,
+    all: RecordBatch,
+    /// How many rows, from the first, were there before.
+    old: usize,
+    from: Vec<i64>,
+    until: Vec<Option<i64>>,
+    keep: Vec<bool>,
+    /// Of each new row: its file, if it is counted.
+    file: Vec<Option<usize>>,
+    written: HashMap<usize, u64>,
+    changed: bool,
+}
+
+impl<'a> Merge<'a> {
+    fn new(layout: &'a Layout, existing: &[RecordBatch], incoming: &[Incoming]) -> Result<Merge<'a>> {
+        let batches = existing.iter().chain(incoming.iter().map(|i| &i.batch)).map(|batch| {
+            // Fields may differ in their metadata only.
+            RecordBatch::try_new(Arc::clone(&layout.schema), batch.columns().to_vec())
+        });
+        let all = concat_batches(&layout.schema, &batches.collect::<Result<Vec<_>, _>>()?)?;
+        let old = existing.iter().map(RecordBatch::num_rows).sum();
+        let from = instants(&all, KNOWN_FROM)?.values().to_vec();
+        let until: Vec<Option<i64>> = instants(&all, KNOWN_UNTIL)?.iter().collect();
+        let keep = (0..all.num_rows()).map(|row| row < old).collect();
+        let file = incoming
+            .iter()
+            .flat_map(|i| std::iter::repeat_n(i.counted.then_some(i.file), i.batch.num_rows()))
+            .collect();
+        Ok(Merge { layout, all, old, from, until, keep, file, written: HashMap::new(), changed: false })
+    }
+
+    fn append(&mut self) {
+        for row in self.old..self.all.num_rows() {
+            self.open(row);
+        }
+    }
+
+    fn sweep(&mut self) -> Result<()> {
+        let (group, groups) = self.groups()?;
+        let mut current: Vec<Option<usize>> = vec![None; groups];
+        for row in (0..self.old).filter(|row| self.until[*row].is_none()) {
+            current[group[row]] = Some(row);
+        }
+        let comparators = if groups < self.all.num_rows() { self.contents()? } else { Vec::new() };
+        let mut arriving: Vec<usize> = (self.old..self.all.num_rows()).collect();
+        arriving.sort_by_key(|row| self.from[*row]);
+        let mut last: Vec<Option<usize>> = vec![None; groups];
+        let mut start = 0;
+        while start < arriving.len() {
+            let night = self.from[arriving[start]];
+            let end = start + arriving[start..].partition_point(|row| self.from[*row] == night);
+            for row in &arriving[start..end] {
+                last[group[*row]] = Some(*row);
+            }
+            for row in &arriving[start..end] {
+                if last[group[*row]] == Some(*row) {
+                    self.arrive(*row, &mut current[group[*row]], night, &comparators);
+                }
+            }
+            if self.layout.complete {
+                self.close_absent(&mut current, &last, night);
+            }
+            arriving[start..end].iter().for_each(|row| last[group[*row]] = None);
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn arrive(&mut self, row: usize, current: &mut Option<usize>, night: i64, comparators: &[DynComparator]) {
+        if let Some(old) = *current {
+            if comparators.iter().all(|compare| compare(old, row) == Ordering::Equal) {
+                return;
+            }
+            self.close(old, night);
+        }
+        self.open(row);
+        *current = Some(row);
+    }
+
+    fn close_absent(&mut self, current: &mut [Option<usize>], last: &[Option<usize>], night: i64) {
+        for (current, last) in current.iter_mut().zip(last) {
+            if last.is_none()
+                && let Some(row) = current.take()
+            {
+                self.close(row, night);
+            }
+        }
+    }
+
+    fn open(&mut self, row: usize) {
+        self.keep[row] = true;
+        self.changed = true;
+        if let Some(file) = self.file[row - self.old] {
+            *self.written.entry(file).or_default() += 1;
+        }
+    }
+
+    /// A version that nobody could ever have seen is dropped.
+    fn close(&mut self, row: usize, night: i64) {
+        self.until[row] = Some(night);
+        self.keep[row] = self.from[row] < night;
+        self.changed = true;
+    }
+
+    /// A number per distinct key, for each row.
+    fn groups(&self) -> Result<(Vec<usize>, usize)> {
+        let columns: Vec<ArrayRef> = self.layout.key.iter().map(|i| Arc::clone(self.all.column(*i))).collect();
+        let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+        let rows = RowConverter::new(fields)?.convert_columns(&columns)?;
+        let mut numbers = HashMap::with_capacity(self.all.num_rows());
+        let group = rows
+            .iter()
+            .map(|row| {
+                let next = numbers.len();
+                *numbers.entry(row).or_insert(next)
+            })
+            .collect();
+        let groups = numbers.len();
+        Ok((group, groups))
+    }
+
+    /// Comparisons of everything but our own columns.
+    fn contents(&self) -> Result<Vec<DynComparator>> {
+        let schema = Arc::clone(&self.layout.schema);
+        let ours = [EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL];
+        let theirs = (0..schema.fields().len()).filter(|i| !ours.contains(&schema.field(*i).name().as_str()));
+        theirs.map(|i| self.comparator(i)).collect()
+    }
+
+    fn comparator(&self, column: usize) -> Result<DynComparator> {
+        let column = self.all.column(column);
+        Ok(make_comparator(column, column, SortOptions::default())?)
+    }
+
+    /// The versions that stay, in the order of the table.
+    fn finish(&mut self) -> Result<RecordBatch> {
+        let order = self.layout.order.iter().map(|i| self.comparator(*i)).collect::<Result<Vec<_>>>()?;
+        let mut rows: Vec<u32> = (0..self.all.num_rows() as u32).filter(|row| self.keep[*row as usize]).collect();
+        rows.sort_by(|a, b| {
+            let (a, b) = (*a as usize, *b as usize);
+            let by_order = order.iter().map(|compare| compare(a, b)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal);
+            by_order.then_with(|| self.from[a].cmp(&self.from[b]))
+        });
+        let rows = UInt32Array::from(rows);
+        let until = Arc::new(TimestampMicrosecondArray::from(std::mem::take(&mut self.until)).with_timezone("UTC"));
+        let schema = Arc::clone(&self.layout.schema);
+        let columns = schema.fields().iter().enumerate().map(|(i, field)| {
+            let column: &dyn Array = if field.name() == KNOWN_UNTIL { &*until } else { self.all.column(i) };
+            take(column, &rows, None)
+        });
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        Ok(RecordBatch::try_new(schema, columns)?)
+    }
+}
+
+fn instants<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a TimestampMicrosecondArray> {
+    let column = batch.column_by_name(name).ok_or_else(|| Error::internal(format!("no column {name}")))?;
+    Ok(column.as_primitive::<TimestampMicrosecondType>())
+}
