@@ -48,7 +48,7 @@ check: build ## type-check the shipped definitions and run their examples
 readers: build ## deltalake, DuckDB and Polars read the lake of a small night
 	@orchestration/setup.sh readers
 	@rm -rf "$(READERS_LAKE)"
-	@$(SCOREHOUSE) generate --users 2000 --days 400 --seed 1 --date $(DATE) --raw "$(READERS_LAKE)/raw"
+	@$(SCOREHOUSE) generate --users 4000 --days 400 --seed 1 --date $(DATE) --raw "$(READERS_LAKE)/raw"
 	@$(SCOREHOUSE) nightly --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
 	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" $(READERS) -m pytest -q -p no:cacheprovider tests/interop
 

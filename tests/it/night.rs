@@ -13,7 +13,7 @@ static NIGHT: LazyLock<World> = LazyLock::new(|| {
 });
 
 fn generate(world: &World, date: &str) {
-    world.run(&["generate", "--users", "1500", "--days", "400", "--seed", "3", "--date", date]).ok();
+    world.run(&["generate", "--users", "4000", "--days", "400", "--seed", "3", "--date", date]).ok();
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_model_is_not_far_from_the_best_that_aggregates_allow() {
 #[test]
 fn a_night_before_there_is_a_champion_decides_nothing() {
     let world = World::new();
-    world.run(&["generate", "--users", "200", "--days", "30", "--seed", "5", "--date", "2025-06-30"]).ok();
+    world.run(&["generate", "--users", "200", "--days", "90", "--seed", "5", "--date", "2025-06-30"]).ok();
     for job in ["ingest", "tables", "features", "score"] {
         world.job(job, "2025-06-30").ok();
     }
