@@ -1,0 +1,1 @@
+select entity_id as user_id, as_of, label from labels

@@ -1,0 +1,3 @@
+select user_id from order_line
+union
+select user_id from return_line

@@ -1,0 +1,3 @@
+select user_id from loan
+union
+select user_id from demographics
