@@ -24,10 +24,8 @@ pub fn written(job: &Job, name: &str, lines: &[Written], as_json: bool) -> Resul
     let width = lines.iter().map(|line| line.table.chars().count()).max().unwrap_or(0).max(5);
     let mut text = format!("{:<width$}  {:>12}  {:>10}  {:>8}  status\n", "table", "rows", "size", "seconds");
     for line in lines {
-        let (rows, size) = match line.status.as_str() {
-            "written" => (thousands(line.rows), bytes(line.bytes)),
-            _ => ("".to_string(), "".to_string()),
-        };
+        let wrote = line.status.starts_with("written");
+        let (rows, size) = if wrote { (thousands(line.rows), bytes(line.bytes)) } else { Default::default() };
         text.push_str(&format!(
             "{:<width$}  {rows:>12}  {size:>10}  {:>8.1}  {}",
             line.table, line.seconds, line.status
@@ -37,7 +35,7 @@ pub fn written(job: &Job, name: &str, lines: &[Written], as_json: bool) -> Resul
         }
         text.push('\n');
     }
-    if lines.iter().all(|line| line.status != "written") {
+    if lines.iter().all(|line| !line.status.starts_with("written")) {
         text.push_str("Nothing to do: inputs and definitions are what they were.\n");
     }
     text.push_str(&format!("\nPeak memory {}. Everything lies under {}.\n", bytes(peak_memory()), job.lake.url()));

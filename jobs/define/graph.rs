@@ -38,7 +38,7 @@ fn visit(name: &str, tables: &Map<Table>, path: &mut Vec<String>, sorted: &mut V
     }
     let Some(table) = tables.get(name) else { return Ok(()) };
     path.push(name.to_string());
-    for input in &table.inputs {
+    for input in table.inputs.iter().chain(&table.audited_against()) {
         visit(input, tables, path, sorted)?;
     }
     path.pop();

@@ -201,6 +201,24 @@ impl Table {
     }
 }
 
+impl Table {
+    /// Relations beside the table itself that its audits read. They are built before it, as its inputs are.
+    pub fn audited_against(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for audit in &self.audits {
+            match &audit.check {
+                AuditCheck::Relationships { to_table, .. } => names.push(to_table.clone()),
+                AuditCheck::Query(query) => names.extend(sql::inputs("", query).unwrap_or_default()),
+                _ => {}
+            }
+        }
+        names.retain(|name| name != "this" && *name != self.name);
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
 fn audit(index: usize, raw: RawAudit, origin: &Origin, out: &mut Vec<Diagnostic>) -> Option<Audit> {
     let path = format!("audits.{index}");
     let mut checks: Vec<(String, AuditCheck)> = Vec::new();

@@ -130,7 +130,7 @@ async fn audit(job: &Job, session: &Session, table: &Table, rows: DataFrame) -> 
         return Ok(());
     }
     let mut others = HashMap::new();
-    for name in audits::relations(table) {
+    for name in table.audited_against() {
         let pins = job.pin([name.as_str()]).await?;
         others.insert(name.clone(), pins.current(session, &name, job.as_of())?);
     }

@@ -91,10 +91,11 @@ fn night_by_night_and_all_at_once_give_the_same_tables() {
         night(&slow, date);
     }
     night(&fast, "2024-03-01");
-    let stored =
-        |world: &World, table: &str| world.query(&format!("select * from tables.{table} order by id, _known_from"));
-    for table in ["pay", "payments"] {
-        assert_eq!(stored(&slow, table), stored(&fast, table), "{table}");
-    }
+    let stored = |world: &World, table: &str| world.query(&format!("select * from {table} order by id, _known_from"));
+    assert_eq!(stored(&slow, "tables.pay"), stored(&fast, "tables.pay"));
+    // A table that is built for the first time has no past versions of its own: a row is known from when the last of
+    // what it is made of was known, which may be later than night by night, never earlier.
+    let open = "(select * from tables.payments where _known_until is null)";
+    assert_eq!(stored(&slow, open), stored(&fast, open));
     assert_eq!(features(&slow, "2024-03-01"), features(&fast, "2024-03-01"));
 }

@@ -16,33 +16,17 @@ use super::relation::{KNOWN_FROM, KNOWN_UNTIL};
 use super::scalars::row_text;
 use crate::define::diagnostic::Diagnostic;
 use crate::define::table::{AuditCheck, Materialized};
-use crate::define::{Table, sql};
+use crate::define::Table;
 use crate::engine::session::error;
 use crate::error::{Context, Error, Result};
 
 /// How many bad rows a failure shows.
 const SAMPLES: usize = 3;
 
-/// Relations beside the table itself that its audits read.
-pub fn relations(table: &Table) -> Vec<String> {
-    let mut names = Vec::new();
-    for audit in &table.audits {
-        match &audit.check {
-            AuditCheck::Relationships { to_table, .. } => names.push(to_table.clone()),
-            AuditCheck::Query(query) => names.extend(sql::inputs("", query).unwrap_or_default()),
-            _ => {}
-        }
-    }
-    names.retain(|name| name != "this" && *name != table.name);
-    names.sort();
-    names.dedup();
-    names
-}
-
 /// Runs every audit; a failure says where the audit was written, how many rows are bad, and shows a few.
 ///
 /// `rows` are what is about to be committed, in all versions; audits see the current ones. `others` are the relations
-/// that [`relations`] names. Beside what the table declares, its key must be unique and not null, and the event time of
+/// that [`Table::audited_against`] names. Beside what the table declares, its key must be unique and not null, and the event time of
 /// an incremental table not null (a row without one belongs to no day).
 ///
 /// All audits that look at one row at a time share one pass over `rows`; each of the others takes its own.
@@ -59,7 +43,7 @@ pub async fn run(
     for (name, frame) in others {
         planner.add(name, current(frame)?);
     }
-    if let Some(missing) = relations(table).iter().find(|name| !others.contains_key(*name)) {
+    if let Some(missing) = table.audited_against().iter().find(|name| !others.contains_key(*name)) {
         return Err(Error::internal(format!("an audit of {} reads {missing}, which was not given", table.name)));
     }
     let this = current(&rows)?;
