@@ -65,9 +65,7 @@ type Row<'a> = (&'a str, Option<i64>, Option<i64>);
 
 impl World {
     fn new() -> World {
-        let text = TextFile { path: "sql/sources.yaml".into(), text: SOURCES.into() };
-        let (project, wrong) = Project::parse(&[text]);
-        assert!(wrong.is_empty(), "{wrong:?}");
+        let project = project(SOURCES);
         let session = Session::new(&SessionOptions::default()).unwrap();
         World { dir: TempDir::new().unwrap(), project, session }
     }
@@ -134,6 +132,12 @@ impl World {
     async fn version(&self, table: &str) -> Option<u64> {
         self.lake().snapshot(table).await.unwrap().map(|snapshot| snapshot.version())
     }
+}
+
+fn project(sources: &str) -> Project {
+    let (project, wrong) = Project::parse(&[TextFile { path: "sql/sources.yaml".into(), text: sources.into() }]);
+    assert!(wrong.is_empty(), "{wrong:?}");
+    project
 }
 
 /// Day 0 is 1970-01-01.
@@ -366,6 +370,38 @@ async fn pseudonyms_need_a_key_and_are_standard() {
     let error = ingest(&night, &[&world.project.sources["person"]], || ()).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Definition);
     assert!(error.to_string().contains("SOME_KEY"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_may_be_declared_later() {
+    let mut world = World::new();
+    world.put(&path(0, "a"), &[("p1", hour(0, 1), Some(1)), ("p2", hour(0, 1), None)]);
+    let without = SOURCES.replace("      n: {type: int64, nullable: true, doc: How many.}\n", "");
+    world.project = project(&without);
+    assert_eq!(world.ingest("pay", 0).await.unwrap().warnings, ["columns not declared: n"]);
+    world.project = project(SOURCES);
+    world.put(&path(1, "a"), &[("p1", hour(0, 1), Some(1)), ("p2", hour(0, 1), None)]);
+    world.put(&path(1, "b"), &[("p3", hour(1, 1), Some(3))]);
+    world.ingest("pay", 1).await.unwrap();
+    // The same content as before, so it is not read again: what was not declared then stays unknown.
+    assert_eq!(world.versions("pay").await, [v("p1", -1, 1, None), v("p2", -1, 1, None), v("p3", 3, 2, None)]);
+    world.put(&path(2, "a"), &[("p1", hour(0, 1), Some(1)), ("p2", hour(0, 1), None), ("p3", hour(1, 1), Some(3))]);
+    assert_eq!(world.ingest("pay", 2).await.unwrap().written, 1);
+    let expected = [v("p1", -1, 1, Some(3)), v("p1", 1, 3, None), v("p2", -1, 1, None), v("p3", 3, 2, None)];
+    assert_eq!(world.versions("pay").await, expected);
+    world.project = project(&without);
+    world.put(&path(3, "a"), &[("p4", hour(3, 1), None)]);
+    let error = world.ingest("pay", 3).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Definition);
+    assert!(error.to_string().contains("help: only nullable columns may be added"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_without_a_name_is_the_day_of_its_rows() {
+    let world = World::new();
+    world.put("pay/day=__HIVE_DEFAULT_PARTITION__/x.parquet", &[("p1", hour(2, 1), Some(1))]);
+    world.ingest("pay", 4).await.unwrap();
+    assert_eq!(world.versions("pay").await, [v("p1", 1, 3, None)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
