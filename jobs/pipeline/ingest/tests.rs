@@ -442,8 +442,12 @@ async fn two_ingests_at_once_load_everything_once() {
     }
 }
 
-/// A delivery: night, file name, rows (id, event day, n).
-type Delivery = (u64, u8, Vec<(u8, i64, i64)>);
+/// (id, event day, n)
+type Delivered = Vec<(u8, i64, i64)>;
+/// Night, file name, rows.
+type Delivery = (u64, u8, Delivered);
+/// Of a key: (n, day known from, day known until).
+type Versions = Vec<(i64, i64, Option<i64>)>;
 
 fn deliveries() -> impl Strategy<Value = Vec<Delivery>> {
     let row = (0u8..5, 0i64..4, 0i64..3);
@@ -451,8 +455,8 @@ fn deliveries() -> impl Strategy<Value = Vec<Delivery>> {
 }
 
 /// What the semantics say, row by row: (id, event day) → versions.
-fn naive(deliveries: &BTreeMap<(u64, String), Vec<(u8, i64, i64)>>) -> Vec<(String, i64, i64, Option<i64>)> {
-    let mut seen: Vec<&Vec<(u8, i64, i64)>> = Vec::new();
+fn naive(deliveries: &BTreeMap<(u64, String), Delivered>) -> Vec<(String, i64, i64, Option<i64>)> {
+    let mut seen: Vec<&Delivered> = Vec::new();
     let mut nights: BTreeMap<u64, BTreeMap<(u8, i64), i64>> = BTreeMap::new();
     for ((night, _), rows) in deliveries {
         if seen.contains(&rows) {
@@ -463,7 +467,7 @@ fn naive(deliveries: &BTreeMap<(u64, String), Vec<(u8, i64, i64)>>) -> Vec<(Stri
             nights.entry(*night).or_default().insert((*id, *day), *n);
         }
     }
-    let mut versions: BTreeMap<(u8, i64), Vec<(i64, i64, Option<i64>)>> = BTreeMap::new();
+    let mut versions: BTreeMap<(u8, i64), Versions> = BTreeMap::new();
     for (night, rows) in nights {
         let from = night as i64 + 1;
         for (key, n) in rows {
@@ -492,7 +496,7 @@ proptest! {
     /// One load of all deliveries, a load per night, and the obvious evaluator agree.
     #[test]
     fn at_once_is_night_by_night(deliveries in deliveries()) {
-        let mut files: BTreeMap<(u64, String), Vec<(u8, i64, i64)>> = BTreeMap::new();
+        let mut files: BTreeMap<(u64, String), Delivered> = BTreeMap::new();
         for (night, name, rows) in deliveries {
             files.insert((night, path(night, &format!("f{name}"))), rows);
         }
