@@ -9,7 +9,7 @@ use object_store::path::Path;
 use serde_json::{Map, Value};
 
 use super::root::Lake;
-use super::schema::{TableSpec, same_columns};
+use super::schema::{TableSpec, extends};
 use super::snapshot::Snapshot;
 use super::writer::removals;
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ pub enum Replace {
     Nothing,
     /// All rows of these partitions; [`super::NULL_PARTITION`] names the rows without a partition value.
     Partitions(BTreeSet<String>),
-    /// All rows. The table may get another schema.
+    /// All rows. The table may get any other schema; otherwise it may only get further nullable columns.
     All,
 }
 
@@ -102,10 +102,10 @@ pub(super) async fn commit(
 }
 
 fn actions(spec: &TableSpec, base: &Snapshot, adds: &[Add], replace: &Replace) -> Result<Vec<Action>> {
-    if *replace != Replace::All && !same_columns(&base.schema(), spec.canonical()?.as_ref()) {
+    if *replace != Replace::All && !extends(spec.canonical()?.as_ref(), &base.schema()) {
         return Err(Error::definition(format!(
-            "table {} has other columns than it is now defined with; only a commit that replaces all of it may \
-             change them\n  found: {}\n  expected: {}",
+            "table {} has columns that its definition has no longer, or has otherwise\n  found: {}\n  expected: {}\n  \
+             help: only nullable columns may be added; for anything else move the table away, and it is built anew",
             spec.name,
             columns(&base.schema()),
             columns(&spec.schema),

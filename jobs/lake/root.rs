@@ -73,7 +73,7 @@ impl Lake {
     /// A writer on top of the newest version of the table, which is created empty if it is missing.
     ///
     /// # Errors
-    /// As [`Writer::open`].
+    /// `Definition` if the table has another partition column, `Temporary` if storage fails.
     pub async fn writer(&self, spec: &TableSpec) -> Result<Writer> {
         Writer::open(self, spec).await
     }

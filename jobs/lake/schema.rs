@@ -110,13 +110,14 @@ pub(super) fn file_schema(schema: &Schema, partition_by: Option<&str>) -> Schema
     Arc::new(Schema::new(stored.map(|f| f.as_ref().clone().with_metadata(HashMap::new())).collect::<Vec<_>>()))
 }
 
-/// Whether rows of one schema fit a table of the other: comments may differ, names, types and nullability may not.
-pub(super) fn same_columns(a: &Schema, b: &Schema) -> bool {
-    a.fields().len() == b.fields().len()
-        && a.fields()
-            .iter()
-            .zip(b.fields())
-            .all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type() && a.is_nullable() == b.is_nullable())
+/// Whether the rows of a table can stay when it gets another schema: columns keep their types, may become nullable,
+/// and what is new is nullable, hence null in the rows that are there.
+pub(super) fn extends(new: &Schema, old: &Schema) -> bool {
+    let kept = old.fields().iter().all(|old| {
+        let new = new.field_with_name(old.name());
+        new.is_ok_and(|new| new.data_type() == old.data_type() && new.is_nullable() >= old.is_nullable())
+    });
+    kept && new.fields().iter().all(|new| new.is_nullable() || old.field_with_name(new.name()).is_ok())
 }
 
 fn comment_only(field: &Field) -> Field {

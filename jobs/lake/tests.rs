@@ -254,7 +254,7 @@ async fn filters_on_the_partition_prune_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_full_replacement_may_change_columns() {
+async fn only_a_full_replacement_may_take_columns_away() {
     let dir = TempDir::new().unwrap();
     let lake = lake(&dir);
     write(&lake, &[(Some(1), 1)], Replace::Nothing, &unit("u", 1)).await.unwrap();
@@ -273,6 +273,17 @@ async fn only_a_full_replacement_may_change_columns() {
     let snapshot = lake.snapshot("tables/payment").await.unwrap().unwrap();
     assert_eq!(snapshot.schema().fields().len(), 3);
     assert_eq!(numbers(&snapshot).await, [2]);
+
+    // A nullable column more: the rows that are there have none.
+    let mut wide = spec();
+    wide.schema = Arc::new(wide.schema.project(&[1, 0, 2, 3]).unwrap());
+    let mut writer = lake.writer(&wide).await.unwrap();
+    writer.write(&rows(&[(Some(3), 3)])).await.unwrap();
+    writer.commit(Replace::Nothing, &unit("u", 3), Map::new()).await.unwrap();
+    let snapshot = lake.snapshot("tables/payment").await.unwrap().unwrap();
+    let batches = query(&snapshot, "select amount, n from t order by n").await;
+    let batch = arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap();
+    assert!(batch.column(0).is_null(0) && batch.column(0).is_valid(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch, new_null_array};
 use arrow::compute::partition;
 use arrow::datatypes::Date32Type;
 use chrono::NaiveDate;
@@ -317,6 +317,7 @@ impl<'a> Loader<'a> {
             false => base.provider_of(&days.into_iter().map(partition_name).collect())?,
         };
         for batch in self.night.session.context().read_table(provider)?.collect().await? {
+            let batch = self.conform(&batch)?;
             if is_static {
                 existing.entry(0).or_default().push(batch);
                 continue;
@@ -329,6 +330,15 @@ impl<'a> Loader<'a> {
             }
         }
         Ok(existing)
+    }
+
+    /// Rows of the table with the columns it is declared with now; those declared since are null.
+    fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let columns = self.layout.schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
+            Some(column) => Arc::clone(column),
+            None => new_null_array(field.data_type(), batch.num_rows()),
+        });
+        Ok(RecordBatch::try_new(Arc::clone(&self.layout.schema), columns.collect())?)
     }
 
     /// Merges day by day, writes what changed, counts. The days that changed.

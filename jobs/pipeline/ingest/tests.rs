@@ -65,9 +65,7 @@ type Row<'a> = (&'a str, Option<i64>, Option<i64>);
 
 impl World {
     fn new() -> World {
-        let text = TextFile { path: "sql/sources.yaml".into(), text: SOURCES.into() };
-        let (project, wrong) = Project::parse(&[text]);
-        assert!(wrong.is_empty(), "{wrong:?}");
+        let project = project(SOURCES);
         let session = Session::new(&SessionOptions::default()).unwrap();
         World { dir: TempDir::new().unwrap(), project, session }
     }
@@ -134,6 +132,12 @@ impl World {
     async fn version(&self, table: &str) -> Option<u64> {
         self.lake().snapshot(table).await.unwrap().map(|snapshot| snapshot.version())
     }
+}
+
+fn project(sources: &str) -> Project {
+    let (project, wrong) = Project::parse(&[TextFile { path: "sql/sources.yaml".into(), text: sources.into() }]);
+    assert!(wrong.is_empty(), "{wrong:?}");
+    project
 }
 
 /// Day 0 is 1970-01-01.
@@ -369,6 +373,38 @@ async fn pseudonyms_need_a_key_and_are_standard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_column_may_be_declared_later() {
+    let mut world = World::new();
+    world.put(&path(0, "a"), &[("p1", hour(0, 1), Some(1)), ("p2", hour(0, 1), None)]);
+    let without = SOURCES.replace("      n: {type: int64, nullable: true, doc: How many.}\n", "");
+    world.project = project(&without);
+    assert_eq!(world.ingest("pay", 0).await.unwrap().warnings, ["columns not declared: n"]);
+    world.project = project(SOURCES);
+    world.put(&path(1, "a"), &[("p1", hour(0, 1), Some(1)), ("p2", hour(0, 1), None)]);
+    world.put(&path(1, "b"), &[("p3", hour(1, 1), Some(3))]);
+    world.ingest("pay", 1).await.unwrap();
+    // The same content as before, so it is not read again: what was not declared then stays unknown.
+    assert_eq!(world.versions("pay").await, [v("p1", -1, 1, None), v("p2", -1, 1, None), v("p3", 3, 2, None)]);
+    world.put(&path(2, "a"), &[("p1", hour(0, 1), Some(1)), ("p2", hour(0, 1), None), ("p3", hour(1, 1), Some(3))]);
+    assert_eq!(world.ingest("pay", 2).await.unwrap().written, 1);
+    let expected = [v("p1", -1, 1, Some(3)), v("p1", 1, 3, None), v("p2", -1, 1, None), v("p3", 3, 2, None)];
+    assert_eq!(world.versions("pay").await, expected);
+    world.project = project(&without);
+    world.put(&path(3, "a"), &[("p4", hour(3, 1), None)]);
+    let error = world.ingest("pay", 3).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Definition);
+    assert!(error.to_string().contains("help: only nullable columns may be added"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_without_a_name_is_the_day_of_its_rows() {
+    let world = World::new();
+    world.put("pay/day=__HIVE_DEFAULT_PARTITION__/x.parquet", &[("p1", hour(2, 1), Some(1))]);
+    world.ingest("pay", 4).await.unwrap();
+    assert_eq!(world.versions("pay").await, [v("p1", 1, 3, None)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crash_before_the_manifest_is_completed_by_the_next_run() {
     let world = World::new();
     let visits = |name: &str| format!("visit/day={}/{name}.parquet", date(0));
@@ -406,8 +442,12 @@ async fn two_ingests_at_once_load_everything_once() {
     }
 }
 
-/// A delivery: night, file name, rows (id, event day, n).
-type Delivery = (u64, u8, Vec<(u8, i64, i64)>);
+/// (id, event day, n)
+type Delivered = Vec<(u8, i64, i64)>;
+/// Night, file name, rows.
+type Delivery = (u64, u8, Delivered);
+/// Of a key: (n, day known from, day known until).
+type Versions = Vec<(i64, i64, Option<i64>)>;
 
 fn deliveries() -> impl Strategy<Value = Vec<Delivery>> {
     let row = (0u8..5, 0i64..4, 0i64..3);
@@ -415,8 +455,8 @@ fn deliveries() -> impl Strategy<Value = Vec<Delivery>> {
 }
 
 /// What the semantics say, row by row: (id, event day) → versions.
-fn naive(deliveries: &BTreeMap<(u64, String), Vec<(u8, i64, i64)>>) -> Vec<(String, i64, i64, Option<i64>)> {
-    let mut seen: Vec<&Vec<(u8, i64, i64)>> = Vec::new();
+fn naive(deliveries: &BTreeMap<(u64, String), Delivered>) -> Vec<(String, i64, i64, Option<i64>)> {
+    let mut seen: Vec<&Delivered> = Vec::new();
     let mut nights: BTreeMap<u64, BTreeMap<(u8, i64), i64>> = BTreeMap::new();
     for ((night, _), rows) in deliveries {
         if seen.contains(&rows) {
@@ -427,7 +467,7 @@ fn naive(deliveries: &BTreeMap<(u64, String), Vec<(u8, i64, i64)>>) -> Vec<(Stri
             nights.entry(*night).or_default().insert((*id, *day), *n);
         }
     }
-    let mut versions: BTreeMap<(u8, i64), Vec<(i64, i64, Option<i64>)>> = BTreeMap::new();
+    let mut versions: BTreeMap<(u8, i64), Versions> = BTreeMap::new();
     for (night, rows) in nights {
         let from = night as i64 + 1;
         for (key, n) in rows {
@@ -456,7 +496,7 @@ proptest! {
     /// One load of all deliveries, a load per night, and the obvious evaluator agree.
     #[test]
     fn at_once_is_night_by_night(deliveries in deliveries()) {
-        let mut files: BTreeMap<(u64, String), Vec<(u8, i64, i64)>> = BTreeMap::new();
+        let mut files: BTreeMap<(u64, String), Delivered> = BTreeMap::new();
         for (night, name, rows) in deliveries {
             files.insert((night, path(night, &format!("f{name}"))), rows);
         }
