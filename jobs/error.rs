@@ -4,6 +4,10 @@
 //! pages somebody for 1 and 3, and sends 2 back to whoever wrote the definition.
 
 use std::fmt;
+use std::sync::Arc;
+
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
 
 /// What the scheduler should make of an error. `code` gives the documented exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,12 +148,42 @@ macro_rules! internal_from {
     )*};
 }
 
-internal_from!(arrow::error::ArrowError, serde_json::Error, std::num::ParseIntError);
+internal_from!(ArrowError, serde_json::Error, std::num::ParseIntError);
 
-impl From<datafusion::error::DataFusionError> for Error {
-    /// A failed allocation under the memory limit is for the operator to act on; the rest is ours.
-    fn from(e: datafusion::error::DataFusionError) -> Self {
-        Error::internal(e.strip_backtrace()).caused_by(e)
+impl From<DataFusionError> for Error {
+    /// One of ours that passed through a stream comes out as it went in; the others get the kind of what caused them.
+    fn from(e: DataFusionError) -> Self {
+        match e {
+            DataFusionError::Context(doing, inner) => Error::from(*inner).context(doing),
+            DataFusionError::Diagnostic(_, inner) => Error::from(*inner),
+            DataFusionError::External(inner) => match inner.downcast::<Error>() {
+                Ok(ours) => *ours,
+                Err(other) => Error::internal(other.to_string()),
+            },
+            DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
+                Ok(inner) => Error::from(inner),
+                Err(shared) => Error::new(datafusion_kind(&shared), shared.strip_backtrace()),
+            },
+            other => Error::new(datafusion_kind(&other), other.strip_backtrace()).caused_by(other),
+        }
+    }
+}
+
+fn datafusion_kind(error: &DataFusionError) -> Kind {
+    match error {
+        DataFusionError::Shared(inner) => datafusion_kind(inner),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => datafusion_kind(inner),
+        DataFusionError::External(inner) => inner.downcast_ref::<Error>().map_or(Kind::Internal, Error::kind),
+        DataFusionError::ArrowError(arrow, _) => match arrow.as_ref() {
+            // A row that an expression cannot be computed for.
+            ArrowError::DivideByZero | ArrowError::ArithmeticOverflow(_) => Kind::Data,
+            ArrowError::CastError(_) | ArrowError::ParseError(_) => Kind::Data,
+            ArrowError::IoError(..) => Kind::Temporary,
+            _ => Kind::Internal,
+        },
+        DataFusionError::SQL(..) | DataFusionError::SchemaError(..) | DataFusionError::Plan(_) => Kind::Definition,
+        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => Kind::Temporary,
+        _ => Kind::Internal,
     }
 }
 
@@ -175,5 +209,13 @@ mod tests {
     fn the_outermost_context_comes_first() {
         let error = Error::data("a null").context("row 3").context("payment.parquet");
         assert_eq!(error.to_string(), "payment.parquet: row 3: a null");
+    }
+
+    #[test]
+    fn our_errors_survive_the_passage_through_a_stream() {
+        let ours = DataFusionError::External(Box::new(Error::data("overflow")));
+        let passed = DataFusionError::Shared(Arc::new(DataFusionError::Context("merge".into(), Box::new(ours))));
+        let error = Error::from(passed);
+        assert_eq!((error.kind(), error.to_string()), (Kind::Data, "merge: overflow".to_string()));
     }
 }

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::config::Dialect;
@@ -22,7 +21,7 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// Rows per batch.
 pub const BATCH_ROWS: usize = 8192;
@@ -121,39 +120,9 @@ fn config(options: &SessionOptions) -> SessionConfig {
     config
 }
 
-/// DataFusion's error as ours. One of ours that passed through a stream comes out as it went in.
+/// DataFusion's error as ours; one of ours that passed through a stream comes out as it went in.
 pub fn error(error: DataFusionError) -> Error {
-    match error {
-        DataFusionError::Context(doing, inner) => self::error(*inner).context(doing),
-        DataFusionError::Diagnostic(_, inner) => self::error(*inner),
-        DataFusionError::External(inner) => match inner.downcast::<Error>() {
-            Ok(ours) => *ours,
-            Err(other) => Error::internal(other.to_string()),
-        },
-        DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
-            Ok(inner) => self::error(inner),
-            Err(shared) => Error::new(kind(&shared), shared.strip_backtrace()),
-        },
-        other => Error::new(kind(&other), other.strip_backtrace()).caused_by(other),
-    }
-}
-
-fn kind(error: &DataFusionError) -> Kind {
-    match error {
-        DataFusionError::Shared(inner) => kind(inner),
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => kind(inner),
-        DataFusionError::External(inner) => inner.downcast_ref::<Error>().map_or(Kind::Internal, Error::kind),
-        DataFusionError::ArrowError(arrow, _) => match arrow.as_ref() {
-            // A row that an expression cannot be computed for.
-            ArrowError::DivideByZero | ArrowError::ArithmeticOverflow(_) | ArrowError::CastError(_) => Kind::Data,
-            ArrowError::ParseError(_) => Kind::Data,
-            ArrowError::IoError(..) => Kind::Temporary,
-            _ => Kind::Internal,
-        },
-        DataFusionError::SQL(..) | DataFusionError::SchemaError(..) | DataFusionError::Plan(_) => Kind::Definition,
-        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => Kind::Temporary,
-        _ => Kind::Internal,
-    }
+    Error::from(error)
 }
 
 #[cfg(test)]
@@ -161,6 +130,7 @@ mod tests {
     use arrow::datatypes::DataType;
 
     use super::*;
+    use crate::error::Kind;
 
     #[tokio::test]
     async fn strings_stay_utf8_and_times_are_utc() {
@@ -177,13 +147,5 @@ mod tests {
         for statement in ["create table a as select 1", "set datafusion.execution.batch_size = 1", "drop table a"] {
             assert_eq!(session.sql(statement).await.unwrap_err().kind(), Kind::Definition, "{statement}");
         }
-    }
-
-    #[test]
-    fn our_errors_survive_the_passage_through_a_stream() {
-        let ours = DataFusionError::External(Box::new(Error::data("overflow")));
-        let ours = DataFusionError::Shared(Arc::new(DataFusionError::Context("merge".into(), Box::new(ours))));
-        let error = error(ours);
-        assert_eq!((error.kind(), error.to_string()), (Kind::Data, "merge: overflow".to_string()));
     }
 }
