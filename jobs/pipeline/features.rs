@@ -90,11 +90,11 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
     let pins = job.pin([history.table.as_str(), history.entities.as_str()]).await?;
     let text = definition.text()?;
     let unit = job.unit("features", &path, &text, &pins);
-    if let Some(existing) = job.lake.snapshot(&path).await? {
-        if existing.committed(&unit.key).await? == Some(unit.fingerprint) {
-            step.done("unchanged");
-            return Ok(Written::unchanged(path, "unchanged", Some(existing.version())));
-        }
+    if let Some(existing) = job.lake.snapshot(&path).await?
+        && existing.committed(&unit.key).await? == Some(unit.fingerprint)
+    {
+        step.done("unchanged");
+        return Ok(Written::unchanged(path, "unchanged", Some(existing.version())));
     }
     let session = job.session()?;
     let spine = everybody(job, &session, &pins, history)?;

@@ -66,12 +66,12 @@ async fn register(lake: &Lake, session: &Session, table: &TableReference) -> Res
         context.register_table(table.clone(), snapshot.provider()?)?;
         return Ok(());
     }
-    if folder.is_none() {
-        if let Some(snapshot) = lake.snapshot(&format!("tables/{name}")).await? {
-            let frame = current(context.read_table(snapshot.provider()?)?)?;
-            context.register_table(table.clone(), frame.into_view())?;
-            return Ok(());
-        }
+    if folder.is_none()
+        && let Some(snapshot) = lake.snapshot(&format!("tables/{name}")).await?
+    {
+        let frame = current(context.read_table(snapshot.provider()?)?)?;
+        context.register_table(table.clone(), frame.into_view())?;
+        return Ok(());
     }
     let names = names(lake).await?;
     let near = nearest(&path.replace('/', "."), names.iter().map(String::as_str));

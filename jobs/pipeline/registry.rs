@@ -56,7 +56,7 @@ pub async fn events(job: &Job, model: &str) -> Result<Vec<Event>> {
     let session = job.session()?;
     let frame = session.context().read_table(snapshot.provider()?)?;
     let rows = frame.filter(col("model").eq(datafusion::prelude::lit(model)))?.collect().await?;
-    let mut events: Vec<Event> = rows.iter().flat_map(|batch| read(batch)).collect();
+    let mut events: Vec<Event> = rows.iter().flat_map(read).collect();
     events.retain(|event| event.logical_date <= job.date);
     let rank = |event: &str| ["trained", "refused", "promoted"].iter().position(|e| *e == event);
     events.sort_by(|a, b| {

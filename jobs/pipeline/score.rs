@@ -49,11 +49,11 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
     let pins = job.pin(names.iter().map(String::as_str)).await?;
     let definition = format!("{} {version}", definition_text(model)?);
     let unit = job.unit("score", &model.name, &definition, &pins);
-    if let Some(existing) = job.lake.snapshot(&path).await? {
-        if existing.committed(&unit.key).await? == Some(unit.fingerprint) {
-            step.done("unchanged");
-            return Ok(Written::unchanged(path, "unchanged", Some(existing.version())));
-        }
+    if let Some(existing) = job.lake.snapshot(&path).await?
+        && existing.committed(&unit.key).await? == Some(unit.fingerprint)
+    {
+        step.done("unchanged");
+        return Ok(Written::unchanged(path, "unchanged", Some(existing.version())));
     }
     let rows = spine::scoring(job, model, &pins).await?;
     let probabilities = match champion {

@@ -163,7 +163,7 @@ fn spec(job: &Job, table: &Table) -> Result<TableSpec> {
         description: table.description.clone(),
         schema,
         partition_by: table.event_time.as_ref().map(|_| "event_date".to_string()),
-        no_statistics: Vec::new()
+        no_statistics: Vec::new(),
     })
 }
 

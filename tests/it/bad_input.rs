@@ -232,7 +232,9 @@ fn a_failing_audit_commits_nothing() {
     two_days(&world);
     deliver(&world, "day=2024-02-29/b.parquet", &batch(&[("p6", Some("u6"), Some("2024-02-29T09:00:00Z"), -5)]));
     world.job("ingest", DAY).ok();
-    world.job("tables", DAY).refuses(3, &["sql/marts/payments.yaml:", "positive", "p6", "nothing of payments was committed"]);
+    world
+        .job("tables", DAY)
+        .refuses(3, &["sql/marts/payments.yaml:", "positive", "p6", "nothing of payments was committed"]);
     let said = world.run(&["query", "select count(*) as n from payments", "--json"]);
     assert!(said.code == 2 || said.stdout.trim() == r#"{"n":0}"#, "{said:#?}");
 }

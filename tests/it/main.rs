@@ -3,6 +3,8 @@
 mod bad_input;
 mod house;
 mod night;
+mod pit;
+mod plan;
 mod point_in_time;
 mod real_data;
 mod small;

@@ -14,9 +14,9 @@ use datafusion::prelude::SessionContext;
 use super::planner::Planner;
 use super::relation::{KNOWN_FROM, KNOWN_UNTIL};
 use super::scalars::row_text;
+use crate::define::Table;
 use crate::define::diagnostic::Diagnostic;
 use crate::define::table::{AuditCheck, Materialized};
-use crate::define::Table;
 use crate::engine::session::error;
 use crate::error::{Context, Error, Result};
 

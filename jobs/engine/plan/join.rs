@@ -177,8 +177,11 @@ fn equates_days(join: &Join, left: &[bool], right: &[bool]) -> Result<bool, Fail
     Ok(pairs.iter().any(|(a, b)| is_day(a, l, left) && is_day(b, r, right)))
 }
 
+/// The two sides of `left = right`.
+type Equality = (Expr, Expr);
+
 /// The equalities of a join's condition, (left, right), and what else there is.
-fn equalities(join: &Join) -> Result<(Vec<(Expr, Expr)>, Vec<Expr>), Failure> {
+fn equalities(join: &Join) -> Result<(Vec<Equality>, Vec<Expr>), Failure> {
     let mut pairs = join.on.clone();
     let mut rest = Vec::new();
     for part in join.filter.iter().flat_map(split_conjunction) {

@@ -142,7 +142,7 @@ impl Merge<'_> {
         for (index, batch) in existing.iter().enumerate() {
             let old = &matching.old[index];
             let mut until = old.until.clone();
-            for row in 0..batch.num_rows() {
+            for (row, until) in until.iter_mut().enumerate() {
                 reopened += usize::from(old.reopened[row]);
                 if !old.is_current(row) {
                     continue;
@@ -150,7 +150,7 @@ impl Merge<'_> {
                 if matching.unchanged[index][row] {
                     unchanged_rows += 1;
                 } else {
-                    until[row] = Some(self.night);
+                    *until = Some(self.night);
                     closed_rows += 1;
                     closed_again += usize::from(old.reopened[row]);
                 }

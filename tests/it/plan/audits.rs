@@ -32,7 +32,7 @@ async fn run(rows: &str) -> Vec<String> {
     let (project, _, out) = compile(&[("sql/t.sql", sql), ("sql/t.yaml", AUDITS)]);
     assert_eq!(out, []);
     let table = &project.tables["t"];
-    assert_eq!(audits::relations(table), ["purchase_order"]);
+    assert_eq!(table.audited_against(), ["purchase_order"]);
     let session = Session::new(&SessionOptions::default()).unwrap();
     let ctx = session.context();
     let others =

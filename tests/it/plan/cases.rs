@@ -82,16 +82,16 @@ async fn unknown_columns_and_wrong_values_are_placed() {
     let text: Vec<(usize, usize, &str)> = found.iter().map(|d| (d.line, d.column, d.message.as_str())).collect();
     assert_eq!(
         text,
-        [(10, 26, "`amout` is no column of payment"), (12, 13, "`payment` is no column of t"),],
+        [
+            (10, 26, "`amout` is no column of payment"),
+            (11, 30, "`amount`: [1] is not of type decimal(18,2)"),
+            (11, 10, "`paid_at`: `yesterday` is not of type timestamp"),
+            (12, 13, "`payment` is no column of t"),
+            (12, 26, "`amount`: `much` is not of type decimal(18,2)"),
+        ],
         "{found:#?}"
     );
     assert_eq!(found[0].help.as_deref(), Some("did you mean `amount`?"));
-    let found =
-        run("- {name: wrong, given: {payment: [{paid_at: yesterday, amount: [1]}]}, expect: [{amount: much}]}").await;
-    let text: Vec<&str> = found.iter().map(|d| d.message.as_str()).collect();
-    assert_eq!(text.len(), 3, "{found:#?}");
-    assert!(text.iter().any(|m| m.contains("`yesterday` is not of type timestamp")), "{text:?}");
-    assert!(text.iter().any(|m| m.contains("`much` is not of type decimal(18,2)")), "{text:?}");
 }
 
 #[tokio::test]

@@ -356,12 +356,9 @@ async fn the_days_to_read_reach_the_provider_as_filters_on_the_partition() {
         filters.retain(|filter| filter.contains("event_date"));
         filters.join(" and ")
     };
-    assert_eq!(
-        filters("payment"),
-        "payment.event_date >= Date32(\"2024-01-10\") and payment.event_date <= Date32(\"2024-01-11\")"
-    );
+    assert_eq!(filters("payment"), "event_date >= Date32(\"2024-01-10\") and event_date <= Date32(\"2024-01-11\")");
     assert_eq!(
         filters("purchase_order"),
-        "purchase_order.event_date >= Date32(\"2024-01-08\") and purchase_order.event_date <= Date32(\"2024-01-11\")"
+        "event_date >= Date32(\"2024-01-08\") and event_date <= Date32(\"2024-01-11\")"
     );
 }
