@@ -50,7 +50,7 @@ readers: build ## deltalake, DuckDB and Polars read the lake of a small night
 	@rm -rf "$(READERS_LAKE)"
 	@$(SCOREHOUSE) generate --users 4000 --days 400 --seed 1 --date $(DATE) --raw "$(READERS_LAKE)/raw"
 	@$(SCOREHOUSE) nightly --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
-	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" $(READERS) -m pytest -q -p no:cacheprovider tests/interop
+	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" SCOREHOUSE_RAW="$(READERS_LAKE)/raw" $(READERS) -m pytest -q -p no:cacheprovider tests/interop
 
 fmt: setup ## format the code
 	@$(WITH_TOOLS) cargo fmt
