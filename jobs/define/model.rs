@@ -127,8 +127,9 @@ pub enum ClassWeight {
 
 #[derive(Debug, Clone, Serialize)]
 pub enum Validation {
-    /// The last `test`, before it `valid`, with an embargo between the parts.
-    Time { test: TestPart, valid: Duration },
+    /// The last `test`, before it `valid`, with an embargo between the parts; without `valid`, training stops on
+    /// entities held out among the training rows.
+    Time { test: TestPart, valid: Option<Duration> },
     /// Grouped by entity.
     CrossValidation { folds: u32, seeds: Vec<u64> },
 }
@@ -368,10 +369,10 @@ fn validation(raw: RawValidation, origin: &Origin, out: &mut Vec<Diagnostic>) ->
     let wrong = |expected: &str| origin.at("validation", "this validation is not complete").expected(expected);
     match raw.kind {
         ValidationKind::Time => match (raw.test, raw.test_from, raw.valid, raw.folds, raw.seeds) {
-            (Some(test), None, Some(valid), None, None) => Some(Validation::Time { test: TestPart::Last(test), valid }),
-            (None, Some(from), Some(valid), None, None) => Some(Validation::Time { test: TestPart::From(from), valid }),
+            (Some(test), None, valid, None, None) => Some(Validation::Time { test: TestPart::Last(test), valid }),
+            (None, Some(from), valid, None, None) => Some(Validation::Time { test: TestPart::From(from), valid }),
             _ => {
-                out.push(wrong("`test` or `test_from`, and `valid`"));
+                out.push(wrong("`test` or `test_from`, and perhaps `valid`"));
                 None
             }
         },
@@ -468,7 +469,7 @@ mod tests {
         let cases = [
             ("spine: {table: loans, key: [loan_id]}", "spine: {table: loans, population: users}", 3),
             ("horizon: 90d, ", "", 4),
-            ("test: 60d, valid: 30d", "test: 60d", 7),
+            ("test: 60d, valid: 30d", "valid: 30d", 7),
             ("kind: lightgbm", "kind: lightgmb", 6),
             ("below: 0.1", "below: 1.5", 9),
             ("{action: none}", "{action: none, below: 0.5}", 9),

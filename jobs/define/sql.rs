@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_syntax_error_has_its_line() {
-        let error = inputs("x.sql", "select a\nfrom payment\nwhere (a = 1").unwrap_err();
+        let error = inputs("x.sql", "select a\nfrom payment\nwhere a = )").unwrap_err();
         assert_eq!(error.line, 3, "{error}");
     }
 

@@ -100,7 +100,7 @@ mod tests {
             labels: &fixture.labels,
             entities: &fixture.entities,
             as_of: &fixture.as_of,
-            validation: Validation::Time { test: TestStart::Last(80 * DAY), valid: 80 * DAY },
+            validation: Validation::Time { test: TestStart::Last(80 * DAY), valid: Some(80 * DAY) },
             embargo: 5 * DAY,
             params: &BTreeMap::new(),
             class_weight,
@@ -217,7 +217,7 @@ mod tests {
         std::fs::write(folder.join("scores.txt"), lines(scorer.score(&fixture.batch).unwrap())).unwrap();
         let labels: String = fixture.labels.iter().map(|l| format!("{}\n", u8::from(*l))).collect();
         std::fs::write(folder.join("labels.txt"), labels).unwrap();
-        let parts = split::by_time(&fixture.as_of, TestStart::Last(80 * DAY), 80 * DAY, 5 * DAY).unwrap();
+        let parts = split::by_time(&fixture.as_of, TestStart::Last(80 * DAY), Some(80 * DAY), 5 * DAY).unwrap();
         for (name, rows) in [("train.txt", parts.train), ("valid.txt", parts.valid)] {
             std::fs::write(folder.join(name), rows.iter().map(|r| format!("{r}\n")).collect::<String>()).unwrap();
         }

@@ -29,8 +29,9 @@ pub enum TestStart {
 /// How a model is validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Validation {
-    /// Test on the latest rows, stop training on the `valid` microseconds of rows before them.
-    Time { test: TestStart, valid: i64 },
+    /// Test on the latest rows, stop training on the `valid` microseconds of rows before them; `None` stops it on
+    /// entities held out among the rows before them, which costs one embargo less.
+    Time { test: TestStart, valid: Option<i64> },
     /// Every row predicted once per seed by a model that did not see its entity.
     CrossValidation { folds: u32, seeds: Vec<u64> },
 }
@@ -69,10 +70,13 @@ impl PartSummary {
     }
 }
 
-/// Splits rows by time. `as_of`, `valid` and `embargo` (horizon + delay) in microseconds.
+/// Splits rows by time. `as_of`, `valid` and `embargo` (horizon + delay) in microseconds. Without `valid` there is no
+/// validation part: all rows that may come before the test part train.
 ///
 /// `Data` error, with the rows of every part, where one is empty; `Definition` error for a length that is not positive.
-pub fn by_time(as_of: &[i64], test: TestStart, valid: i64, embargo: i64) -> Result<TimeSplit> {
+pub fn by_time(as_of: &[i64], test: TestStart, valid: Option<i64>, embargo: i64) -> Result<TimeSplit> {
+    let whole = valid.is_none();
+    let valid = valid.unwrap_or(1);
     if valid <= 0 || embargo < 0 || matches!(test, TestStart::Last(length) if length <= 0) {
         return Err(Error::definition(format!(
             "validation by time: expected test and valid longer than 0 and an embargo of at least 0; found valid {}, \
@@ -101,13 +105,14 @@ pub fn by_time(as_of: &[i64], test: TestStart, valid: i64, embargo: i64) -> Resu
     for (row, &t) in as_of.iter().enumerate() {
         let part = match () {
             () if is_test(t) => &mut split.test,
+            () if whole && may_stop(t) => &mut split.train,
             () if is_valid(t) => &mut split.valid,
             () if may_stop(t) && before(t, valid_first) => &mut split.train,
             () => &mut split.dropped,
         };
         part.push(row);
     }
-    if split.train.is_empty() || split.valid.is_empty() || split.test.is_empty() {
+    if split.train.is_empty() || (split.valid.is_empty() && !whole) || split.test.is_empty() {
         return Err(empty_part(as_of, &split, test_from, valid, embargo));
     }
     Ok(split)
@@ -219,28 +224,28 @@ mod tests {
     #[test]
     fn parts_are_cut_from_the_end_with_an_embargo_between() {
         let as_of: Vec<i64> = (0..100).map(|d| d * DAY).collect();
-        let split = by_time(&as_of, TestStart::Last(10 * DAY), 20 * DAY, 5 * DAY).unwrap();
+        let split = by_time(&as_of, TestStart::Last(10 * DAY), Some(20 * DAY), 5 * DAY).unwrap();
         assert_eq!(split.test, (90..100).collect::<Vec<_>>());
         assert_eq!(split.valid, (66..86).collect::<Vec<_>>(), "day 85's outcome is known on day 90");
         assert_eq!(split.train, (0..62).collect::<Vec<_>>());
         assert_eq!(split.dropped, [62, 63, 64, 65, 86, 87, 88, 89]);
-        let same = by_time(&as_of, TestStart::From(90 * DAY), 20 * DAY, 5 * DAY).unwrap();
+        let same = by_time(&as_of, TestStart::From(90 * DAY), Some(20 * DAY), 5 * DAY).unwrap();
         assert_eq!(same, split);
     }
 
     #[test]
     fn an_empty_part_says_how_many_rows_were_where() {
         let as_of: Vec<i64> = (0..10).map(|d| d * DAY).collect();
-        let error = by_time(&as_of, TestStart::Last(3 * DAY), 2 * DAY, 90 * DAY).unwrap_err();
+        let error = by_time(&as_of, TestStart::Last(3 * DAY), Some(2 * DAY), 90 * DAY).unwrap_err();
         assert_eq!(error.kind(), Kind::Data);
         let text = error.to_string();
         assert!(text.contains("10 rows over 9.0 days gave train 0, valid 0, test 3 (from 1970-01-07T"), "{text}");
         assert!(text.contains("7 dropped by the embargo (horizon + delay) of 90.0 days"), "{text}");
         assert!(text.contains("more history"), "{text}");
-        let late = by_time(&as_of, TestStart::From(50 * DAY), DAY, 0).unwrap_err().to_string();
+        let late = by_time(&as_of, TestStart::From(50 * DAY), Some(DAY), 0).unwrap_err().to_string();
         assert!(late.contains("test 0") && late.contains("an earlier `test_from`"), "{late}");
-        assert_eq!(by_time(&[], TestStart::From(0), DAY, 0).unwrap_err().kind(), Kind::Data);
-        assert_eq!(by_time(&as_of, TestStart::From(0), 0, 0).unwrap_err().kind(), Kind::Definition);
+        assert_eq!(by_time(&[], TestStart::From(0), Some(DAY), 0).unwrap_err().kind(), Kind::Data);
+        assert_eq!(by_time(&as_of, TestStart::From(0), Some(0), 0).unwrap_err().kind(), Kind::Definition);
     }
 
     #[test]
@@ -264,7 +269,7 @@ mod tests {
             as_of in proptest::collection::vec(0i64..200, 1..80),
             test in 1i64..60, valid in 1i64..60, embargo in 0i64..60,
         ) {
-            let Ok(split) = by_time(&as_of, TestStart::Last(test), valid, embargo) else { return Ok(()) };
+            let Ok(split) = by_time(&as_of, TestStart::Last(test), Some(valid), embargo) else { return Ok(()) };
             let min = |rows: &[usize]| rows.iter().map(|r| as_of[*r]).min().unwrap();
             let max = |rows: &[usize]| rows.iter().map(|r| as_of[*r]).max().unwrap();
             prop_assert!(max(&split.train) + embargo <= min(&split.valid));
@@ -297,5 +302,14 @@ mod tests {
                 prop_assert!(train.iter().all(|t| names[*t] != names[*s]));
             }
         }
+    }
+
+    #[test]
+    fn without_a_validation_part_one_embargo_is_enough() {
+        let as_of: Vec<i64> = (0..100).map(|day| day * DAY).collect();
+        let split = by_time(&as_of, TestStart::From(90 * DAY), None, 20 * DAY).unwrap();
+        assert_eq!((split.train.len(), split.valid.len(), split.test.len()), (71, 0, 10));
+        assert_eq!(split.train.last(), Some(&70), "70 + 20 days is when the test part begins");
+        assert_eq!(split.dropped.len(), 19);
     }
 }

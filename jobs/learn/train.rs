@@ -183,15 +183,23 @@ struct One {
 }
 
 impl Fitter<'_> {
-    fn by_time(&self, test: split::TestStart, valid: i64) -> Result<Fitted> {
+    fn by_time(&self, test: split::TestStart, valid: Option<i64>) -> Result<Fitted> {
         let request = self.request;
         let parts = split::by_time(request.as_of, test, valid, request.embargo)?;
         two_classes("the training part", request.labels, &parts.train)?;
-        two_classes("the validation part", request.labels, &parts.valid)?;
-        let one = self.train(&parts.train, &parts.valid, request.rounds)?;
+        let one = match valid {
+            Some(_) => {
+                two_classes("the validation part", request.labels, &parts.valid)?;
+                self.train(&parts.train, &parts.valid, request.rounds)?
+            }
+            None => self.train_fold(&parts.train, "time")?,
+        };
         let mut report = Report::default();
         let mut predictions = Vec::new();
         for (part, rows) in [(Part::Train, &parts.train), (Part::Valid, &parts.valid), (Part::Test, &parts.test)] {
+            if rows.is_empty() {
+                continue;
+            }
             let probabilities = self.predict(&one, rows)?;
             report.parts.push(PartSummary::of(part.name(), rows, request.labels, request.as_of));
             report.evaluations.extend(self.evaluate(part, rows, &probabilities)?);
@@ -364,7 +372,7 @@ mod tests {
             labels: &fixture.labels,
             entities: &fixture.entities,
             as_of: &fixture.as_of,
-            validation: Validation::Time { test: TestStart::Last(60 * DAY), valid: 60 * DAY },
+            validation: Validation::Time { test: TestStart::Last(60 * DAY), valid: Some(60 * DAY) },
             embargo: 10 * DAY,
             params,
             class_weight: ClassWeight::None,

@@ -126,9 +126,6 @@ fn held_rows(session: &Session, existing: &Snapshot, range: Option<Days>) -> Res
 
 /// Runs the table's audits over the rows that would be current.
 async fn audit(job: &Job, session: &Session, table: &Table, rows: DataFrame) -> Result<()> {
-    if table.audits.is_empty() {
-        return Ok(());
-    }
     let mut others = HashMap::new();
     for name in table.audited_against() {
         let pins = job.pin([name.as_str()]).await?;

@@ -162,7 +162,7 @@ fn validation(declared: &Declared) -> Validation {
                 TestPart::Last(length) => TestStart::Last(length.micros()),
                 TestPart::From(date) => TestStart::From(super::job::end_of(*date) - crate::define::types::DAY),
             },
-            valid: valid.micros(),
+            valid: valid.map(|v| v.micros()),
         },
         Declared::CrossValidation { folds, seeds } => {
             Validation::CrossValidation { folds: *folds, seeds: seeds.clone() }

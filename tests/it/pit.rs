@@ -429,7 +429,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
             .filter_map(|e| Some(Event { from: e.until?, until: None, amount: e.amount.map(|a| a + 7), ..e.clone() }))
             .collect();
         events.extend(next);
-        events.extend(events.clone().into_iter().filter(|e| (e.id as u64 ^ seed) % 9 == 0));
+        events.extend(events.clone().into_iter().filter(|e| (e.id as u64 ^ seed).is_multiple_of(9)));
         // Rows come in no order.
         events.sort_by_key(|e| (e.id as u64 + 1).wrapping_mul(seed | 1));
         events
@@ -684,56 +684,5 @@ fn the_schema_is_the_result_and_every_column_is_documented() {
     assert_eq!(result.schema(), schema);
     for field in schema.fields() {
         assert!(!field.metadata()["comment"].is_empty(), "{field}");
-    }
-}
-
-// ---- speed ------------------------------------------------------------------------------------------------------
-
-/// 300,000 spine rows of 100,000 entities with 60 events each, 150 features. Run by hand:
-/// `cargo test --test it pit::speed -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-#[allow(clippy::disallowed_methods)]
-fn speed() {
-    let users = 100_000_i64;
-    let events: Vec<Event> = (0..users * 60)
-        .map(|i| Event {
-            user: Some(i % users),
-            id: i,
-            time: Some(START - (i * 7919 % (400 * 24)) * HOUR),
-            from: START - 400 * DAY,
-            amount: Some(i128::from(i * 31 % 10_000)),
-            method: Some((i * 17 % 3) as usize),
-            items: Some((i % 5) as i32),
-            gift: Some(i % 3 == 0),
-            ..some_event()
-        })
-        .collect();
-    let events = table(&events);
-    let mut text = String::from("aggregations:\n");
-    for (index, filter) in ["gift", "items > 1", "method = 'card'", "amount > 10"].iter().enumerate() {
-        for of in ["amount", "items", "rating"] {
-            text += &format!(
-                "- {{of: {of}, fn: [sum, mean, max], where: \"{filter}\", as: f{index}_{of}, over: [7d, 30d, 90d, 365d]}}\n"
-            );
-        }
-    }
-    text +=
-        "- {of: method, fn: share, values: [blik, card], over: [30d, 90d]}\n- {fn: time_since_last}\n- {fn: count}\n";
-    let group = group(&text);
-    println!("{} features", group.features.len());
-    for (what, per_user) in [("a night", 1), ("training", 3)] {
-        let asks: Vec<Ask> = (0..users * per_user)
-            .map(|i| Ask { user: Some(i % users), as_of: START - (i / users) * 30 * DAY })
-            .collect();
-        let asks = spine(&asks);
-        let session = open(2, None);
-        let start = std::time::Instant::now();
-        let rows: usize = block_on(async {
-            let (events, asks) = (frame(&session, &events, 8192), frame(&session, &asks, 8192));
-            let stream = pit::features(&session, &group, "paid_at", &ties(), events, asks).await.unwrap();
-            stream.try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows()) }).await.unwrap()
-        });
-        println!("{what}: {rows} rows in {:.1} s", start.elapsed().as_secs_f64());
     }
 }

@@ -183,8 +183,13 @@ fn as_of(table: &[Version], at: i64) -> BTreeMap<String, (Option<i64>, Option<u6
     visible.map(|v| (v.0.clone(), (v.1, v.2, v.3))).collect()
 }
 
-/// Per night: id → (value, day), and how long its parts have been known. A night may run again, with other rows.
-fn nights() -> impl Strategy<Value = Vec<(BTreeMap<u8, (i64, i32, i64)>, bool)>> {
+/// Rows by key, as a night saw them.
+type Seen = BTreeMap<String, (Option<i64>, Option<u64>, i32)>;
+
+/// id → (value, day, how long its parts have been known), and whether the night runs again, with other rows.
+type Night = (BTreeMap<u8, (i64, i32, i64)>, bool);
+
+fn nights() -> impl Strategy<Value = Vec<Night>> {
     let row = (0i64..3, 0i32..3, 0i64..4);
     prop::collection::vec((prop::collection::btree_map(0u8..6, row, 0..6), any::<bool>()), 1..8)
 }
@@ -194,7 +199,7 @@ proptest! {
     fn history_is_never_rewritten_and_reruns_are_idempotent(nights in nights()) {
         let mut table: Vec<Version> = Vec::new();
         let mut night = 0;
-        let mut history: BTreeMap<i64, BTreeMap<String, (Option<i64>, Option<u64>, i32)>> = BTreeMap::new();
+        let mut history: BTreeMap<i64, Seen> = BTreeMap::new();
         for (computed, again) in nights {
             // `again` runs the last night once more, with other rows: only that night may change.
             if !again || night == 0 {
