@@ -2,7 +2,7 @@
 # Both install what the machine lacks, and do nothing twice. `make help` lists the rest.
 
 # What a night is made of; each can be overridden: make nightly USERS=100000 LAKE=/data/lake
-USERS ?= 20000
+USERS ?= 5000
 DAYS  ?= 400
 SEED  ?= 1
 DATE  ?= 2025-06-30
