@@ -33,6 +33,6 @@ mod writer;
 pub use commit::{Outcome, Replace, Unit};
 pub use raw::{Raw, RawFile};
 pub use root::Lake;
-pub use schema::{COMMENT, TableSpec};
+pub use schema::{COMMENT, TableSpec, documented};
 pub use snapshot::{NULL_PARTITION, Snapshot};
 pub use writer::Writer;

@@ -12,6 +12,11 @@ use crate::error::{Error, Result};
 /// The key of a field's documentation in its Arrow metadata, and of a column's comment in Delta.
 pub const COMMENT: &str = "comment";
 
+/// A field with its documentation.
+pub fn documented(name: &str, data_type: DataType, nullable: bool, doc: &str) -> Field {
+    Field::new(name, data_type, nullable).with_metadata([(COMMENT.to_string(), doc.to_string())].into())
+}
+
 /// How long files and log entries that a later version no longer needs are kept, so that a decision can be replayed.
 const RETENTION: &str = "interval 400 days";
 

@@ -22,7 +22,7 @@ use crate::define::types::timestamp;
 use crate::engine::pit;
 use crate::engine::session::Session;
 use crate::error::{Context, Error, Result};
-use crate::lake::{Replace, TableSpec};
+use crate::lake::{Replace, TableSpec, documented};
 
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
@@ -172,25 +172,14 @@ pub fn everybody(job: &Job, session: &Session, pins: &Pins, history: &History) -
 
 /// entity…, as_of, the computed columns, logical_date.
 fn stored_schema(computed: &Schema, history: &History) -> SchemaRef {
-    let comment = |text: &str| [("comment".to_string(), text.to_string())].into();
     let mut fields: Vec<Field> = Vec::new();
-    for field in computed.fields() {
-        if history.entity.contains(field.name()) {
-            fields.push(field.as_ref().clone().with_nullable(false).with_metadata(comment("The entity.")));
-        }
+    for field in computed.fields().iter().filter(|f| history.entity.contains(f.name())) {
+        fields.push(documented(field.name(), field.data_type().clone(), false, "The entity."));
     }
-    fields.push(
-        Field::new("as_of", timestamp(), false)
-            .with_metadata(comment("The instant at which the row is what was known.")),
-    );
-    let rest = computed
-        .fields()
-        .iter()
-        .filter(|f| !history.entity.contains(f.name()) && f.name() != "as_of" && f.name() != "_row");
-    fields.extend(rest.map(|f| f.as_ref().clone()));
-    fields.push(
-        Field::new("logical_date", DataType::Date32, false).with_metadata(comment("The night that computed the row.")),
-    );
+    fields.push(documented("as_of", timestamp(), false, "The instant at which the row is what was known."));
+    let ours = |name: &String| history.entity.contains(name) || name == "as_of" || name == "_row";
+    fields.extend(computed.fields().iter().filter(|f| !ours(f.name())).map(|f| f.as_ref().clone()));
+    fields.push(documented("logical_date", DataType::Date32, false, "The night that computed the row."));
     Arc::new(Schema::new(fields))
 }
 

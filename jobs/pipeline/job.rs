@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, TimeUnit};
 use chrono::NaiveDate;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, col, lit, when};
@@ -202,11 +201,6 @@ pub fn quoted(name: &str) -> datafusion::common::Column {
 /// An instant in microseconds as a literal.
 pub fn instant(micros: i64) -> Expr {
     lit(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())))
-}
-
-/// The Arrow type of instants.
-pub fn timestamp() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
 /// The end of a date, D+1 00:00Z, in microseconds.

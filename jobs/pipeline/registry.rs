@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Date32Type, Schema, SchemaRef};
 use chrono::NaiveDate;
 use datafusion::prelude::col;
 
 use super::job::{Job, fingerprint};
 use crate::error::Result;
-use crate::lake::{Replace, TableSpec, Unit};
+use crate::lake::{Replace, TableSpec, Unit, documented};
 
 /// What happened to a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,13 +36,11 @@ impl Event {
 }
 
 fn schema() -> SchemaRef {
-    let text = |name: &str, doc: &str| {
-        Field::new(name, DataType::Utf8, false).with_metadata([("comment".to_string(), doc.to_string())].into())
-    };
+    let text = |name: &str, doc: &str| documented(name, DataType::Utf8, false, doc);
     Arc::new(Schema::new(vec![
         text("model", "The model's name."),
         text("version", "The version; its artifact is models/<model>/<version>/."),
-        Field::new("logical_date", DataType::Date32, false),
+        documented("logical_date", DataType::Date32, false, "The night."),
         text("event", "trained, refused or promoted."),
         text("inputs", "Fingerprint of definition and data versions."),
         text("metrics", "Metrics out of sample, as JSON."),

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::job::{Job, Written, fingerprint};
 use crate::clock;
 use crate::define::types::timestamp;
 use crate::error::Result;
-use crate::lake::{Replace, TableSpec, Unit};
+use crate::lake::{Replace, TableSpec, Unit, documented};
 
 /// Runs a job and records it, also when it fails. That it cannot be recorded fails a run that succeeded.
 pub async fn recorded<F>(job: &Job, name: &str, work: F) -> Result<Vec<Written>>
@@ -66,10 +66,7 @@ async fn append(job: &Job, name: &str, batch: RecordBatch) -> Result<()> {
 }
 
 fn schema() -> SchemaRef {
-    let field = |name: &str, data_type: DataType, doc: &str| {
-        let comment = [("comment".to_string(), doc.to_string())].into();
-        Field::new(name, data_type, name == "error").with_metadata(comment)
-    };
+    let field = |name: &str, data_type: DataType, doc: &str| documented(name, data_type, name == "error", doc);
     Arc::new(Schema::new(vec![
         field("run_id", DataType::Utf8, "Shared by the jobs of one invocation."),
         field("job", DataType::Utf8, "ingest, tables, features, train, score."),

@@ -17,7 +17,7 @@ use crate::define::Model;
 use crate::define::model::Scoring;
 use crate::define::types::timestamp;
 use crate::error::{Context, Error, Result};
-use crate::lake::{Replace, TableSpec};
+use crate::lake::{Replace, TableSpec, documented};
 use crate::learn::artifact::Artifact;
 use crate::learn::score::{Decisions, Scale};
 use crate::learn::scorer::Scorer;
@@ -114,8 +114,7 @@ fn scored(
     let decisions = Decisions::new(model.decisions.iter().map(|d| (d.action.clone(), d.below)).collect())?;
     let (mut fields, mut columns) = identity(model, rows)?;
     let mut push = |name: &str, data_type: DataType, nullable: bool, doc: &str, column: ArrayRef| {
-        let comment = [("comment".to_string(), doc.to_string())].into();
-        fields.push(Field::new(name, data_type, nullable).with_metadata(comment));
+        fields.push(documented(name, data_type, nullable, doc));
         columns.push(column);
     };
     let each = |f: &dyn Fn(f64) -> f64| -> ArrayRef {
@@ -156,9 +155,8 @@ fn identity(model: &Model, rows: &RecordBatch) -> Result<(Vec<Field>, Vec<ArrayR
         let column = rows.column_by_name(name).ok_or_else(|| Error::internal(format!("no column {name}")))?;
         let data_type = if name == "as_of" { timestamp() } else { column.data_type().clone() };
         let nullable = name != "as_of" && column.null_count() > 0;
-        let comment = [("comment".to_string(), doc.to_string())].into();
         columns.push(arrow::compute::cast(column, &data_type)?);
-        fields.push(Field::new(name, data_type, nullable).with_metadata(comment));
+        fields.push(documented(name, data_type, nullable, doc));
     }
     Ok((fields, columns))
 }

@@ -20,7 +20,7 @@ use super::job::{Job, Pins, end_of, instant, quoted};
 use super::vectors;
 use crate::define::Model;
 use crate::define::model::{Label, Scoring, SpineKind};
-use crate::define::types::DAY;
+use crate::define::types::{DAY, timestamp};
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 
@@ -244,7 +244,7 @@ async fn outcome_labels(
 /// A column of instants, in microseconds.
 pub fn instants(rows: &RecordBatch, column: &str) -> Result<Vec<i64>> {
     let values = rows.column_by_name(column).ok_or_else(|| Error::internal(format!("no column {column}")))?;
-    let values = cast(values, &super::job::timestamp())?;
+    let values = cast(values, &timestamp())?;
     Ok(values.as_primitive::<TimestampMicrosecondType>().values().to_vec())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::TimestampMicrosecondArray;
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Date32Type, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
@@ -13,7 +13,7 @@ use serde_json::Map;
 use crate::define::types::timestamp;
 use crate::engine::session::Session;
 use crate::error::{Context, Error, Result};
-use crate::lake::{COMMENT, Lake, RawFile, Replace, TableSpec, Unit};
+use crate::lake::{Lake, RawFile, Replace, TableSpec, Unit, documented};
 use crate::pipeline::job::fingerprint;
 
 const TABLE: &str = "manifest";
@@ -169,7 +169,7 @@ impl Entry {
 fn schema() -> SchemaRef {
     let field = |name: &str, data_type: DataType, doc: &str| {
         let nullable = ["known_from", "error"].contains(&name);
-        Field::new(name, data_type, nullable).with_metadata([(COMMENT.to_string(), doc.to_string())].into())
+        documented(name, data_type, nullable, doc)
     };
     Arc::new(Schema::new(vec![
         field("sequence", DataType::Int64, "Order of recording."),

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Date32Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::prelude::col;
 use serde_json::Map;
 
 use super::Night;
 use crate::error::Result;
-use crate::lake::{COMMENT, Replace, TableSpec, Unit};
+use crate::lake::{Replace, TableSpec, Unit, documented};
 
 /// A row that broke the contract.
 #[derive(Debug, Clone)]
@@ -65,9 +65,7 @@ async fn present(night: &Night<'_>, table: &str) -> Result<BTreeSet<String>> {
 }
 
 fn schema() -> SchemaRef {
-    let field = |name: &str, data_type: DataType, doc: &str| {
-        Field::new(name, data_type, false).with_metadata([(COMMENT.to_string(), doc.to_string())].into())
-    };
+    let field = |name: &str, data_type: DataType, doc: &str| documented(name, data_type, false, doc);
     Arc::new(Schema::new(vec![
         field("night", DataType::Date32, "The logical date of the run that read it."),
         field("file", DataType::Utf8, "Path below the raw root."),
