@@ -154,7 +154,6 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code)]
     struct Outer {
         name: String,
         list: Vec<Inner>,
@@ -162,7 +161,6 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code)]
     struct Inner {
         window: u32,
     }
@@ -171,6 +169,16 @@ mod tests {
         let mut found = Vec::new();
         parse::<Outer>("f.yaml", text, &mut found);
         found
+    }
+
+    #[test]
+    fn a_sound_document_gives_its_value_and_places() {
+        let mut found = Vec::new();
+        let (outer, origin) = parse::<Outer>("f.yaml", "name: a\nlist:\n  - window: 7\n", &mut found).unwrap();
+        assert_eq!((outer.name.as_str(), outer.list[0].window), ("a", 7));
+        let place = origin.at("list.0.window.nothing_here", "x");
+        assert_eq!((place.line, place.column), (3, 5), "the nearest parent");
+        assert_eq!(found, []);
     }
 
     #[test]
