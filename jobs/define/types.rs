@@ -114,6 +114,21 @@ impl DataType {
     }
 }
 
+/// An Arrow type as definitions write it; as Arrow does where they cannot.
+pub fn type_name(data_type: &Arrow) -> String {
+    match data_type {
+        Arrow::Utf8 => "string".into(),
+        Arrow::Int32 => "int32".into(),
+        Arrow::Int64 => "int64".into(),
+        Arrow::Float64 => "float64".into(),
+        Arrow::Boolean => "bool".into(),
+        Arrow::Date32 => "date".into(),
+        Arrow::Timestamp(_, _) => "timestamp".into(),
+        Arrow::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
+        other => other.to_string(),
+    }
+}
+
 /// The Arrow type of every instant in Scorehouse.
 pub fn timestamp() -> Arrow {
     Arrow::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))

@@ -46,6 +46,7 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{NaiveDate, NaiveTime};
 use serde::{Deserialize, Serialize};
 
+use crate::define::types::DAY;
 use crate::error::{Error, Result};
 use life::{Life, Span};
 use rows::{Rows, Sorted};
@@ -53,7 +54,6 @@ use tables::Table;
 
 const MINUTE: i64 = 60_000_000;
 const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
 
 /// The two truths, declared in the language of `sql/sources.yaml` but not part of it: no model may see them.
 pub const TRUTH_SOURCES: &str = include_str!("truth_sources.yaml");

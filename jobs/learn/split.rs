@@ -14,8 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
-/// Microseconds of a day.
-pub const DAY: i64 = 86_400_000_000;
+pub use crate::define::types::DAY;
 
 /// Where the test part begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

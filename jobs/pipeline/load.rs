@@ -34,7 +34,7 @@ pub fn compile(files: &[TextFile]) -> Result<(Loaded, Vec<Diagnostic>)> {
     let (project, mut out) = Project::parse(files);
     let (catalog, types) = Catalog::compile(&project);
     out.extend(types);
-    let session = Session::new(&SessionOptions { threads: 1, memory_limit: None, spill_dir: None })?;
+    let session = Session::new(&SessionOptions::default())?;
     let mut features: Vec<(String, SchemaRef)> = Vec::new();
     for group in project.groups.values() {
         out.extend(entities(&catalog, &group.history, &group.origin));

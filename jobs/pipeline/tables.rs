@@ -43,14 +43,14 @@ async fn refresh(job: &Job, table: &Table) -> Result<Written> {
     let definition = definition_text(table)?;
     let unit = job.unit("tables", &table.name, &definition, &pins);
     let existing = job.lake.snapshot(&path).await?;
-    let mut scope = Scope::All;
+    let (mut scope, mut same) = (Scope::All, false);
     if let Some(existing) = &existing {
         if existing.committed(&unit.key).await? == Some(unit.fingerprint) {
             step.done("unchanged");
             return Ok(Written::unchanged(path, "unchanged", Some(existing.version())));
         }
         let last = existing.commit_info().await?;
-        let same = last.get("definition").and_then(|d| d.as_str()) == Some(definition.as_str());
+        same = last.get("definition").and_then(|d| d.as_str()) == Some(definition.as_str());
         let night = last.get("logical_date").and_then(|d| d.as_str()).and_then(|d| d.parse::<NaiveDate>().ok());
         if same && night.is_some_and(|night| night > job.date) {
             let status = format!("unchanged: built through {}", night.unwrap_or(job.date));
@@ -65,10 +65,8 @@ async fn refresh(job: &Job, table: &Table) -> Result<Written> {
             return Ok(Written::unchanged(path, "unchanged", Some(existing.version())));
         }
     }
-    let held = match existing {
-        Some(existing) if same_definition(&existing, &definition).await? => Some(existing),
-        _ => None,
-    };
+    // Rows of another definition are no earlier versions of these.
+    let held = existing.filter(|_| same);
     let mut writer = job.lake.writer(&spec(job, table)?).await?;
     for range in ranges(&scope) {
         write_range(job, table, &pins, held.as_ref(), range, &mut writer).await?;
@@ -108,11 +106,6 @@ async fn write_range(
         writer.write(&batch?).await?;
     }
     Ok(())
-}
-
-async fn same_definition(existing: &Snapshot, definition: &str) -> Result<bool> {
-    let last = existing.commit_info().await?;
-    Ok(last.get("definition").and_then(|d| d.as_str()) == Some(definition))
 }
 
 /// The rows of a table that a computation will replace, with all their versions.

@@ -10,12 +10,13 @@ use datafusion::common::ScalarValue;
 use datafusion::physical_expr::PhysicalExpr;
 
 use crate::define::features::{Feature, Function, TimeUnit};
+use crate::define::types::type_name;
 use crate::define::yaml::Origin;
 use crate::define::{Diagnostic, FeatureGroup};
 use crate::engine::physical;
 use crate::engine::session::Session;
 
-use super::expression::{self, Checked, Scope};
+use super::expression::{Checked, Scope};
 use super::history::{documented, head, no_order, start};
 use super::input::Inputs;
 
@@ -191,7 +192,7 @@ fn result_type(feature: &Feature, of: &DataType, origin: &Origin) -> Checked<Dat
     if needs_number && !numeric {
         let of_text = feature.of.as_deref().unwrap_or_default();
         let d = origin.at(&format!("{}.of", feature.path), format!("`{of_text}` of {} is no number", feature.name));
-        return Err(Box::new(d.found(expression::name(of)).expected("int32, int64, float64 or decimal(p,s)")));
+        return Err(Box::new(d.found(type_name(of)).expected("int32, int64, float64 or decimal(p,s)")));
     }
     Ok(match &feature.function {
         Function::Count | Function::CountDistinct => DataType::Int64,
@@ -217,7 +218,7 @@ fn accumulator(function: &Function, of: &DataType, feature: &Feature, origin: &O
             let category = ScalarValue::Utf8(Some(value.clone())).cast_to(of).and_then(|v| v.to_array()).ok();
             let Some(category) = category.filter(|array| array.null_count() == 0) else {
                 let d = origin.at(&format!("{}.values", feature.path), format!("`{value}` can never be equal to `of`"));
-                let expected = format!("a value of type {}", expression::name(of));
+                let expected = format!("a value of type {}", type_name(of));
                 return Err(Box::new(d.found(value.clone()).expected(expected)));
             };
             Some(Accumulator::Categories(vec![category]))

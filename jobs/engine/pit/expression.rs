@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Operator, Volatility, cast, 
 
 use crate::define::Diagnostic;
 use crate::define::types;
+use crate::define::types::type_name;
 use crate::define::yaml::Origin;
 use crate::engine::session::Session;
 
@@ -73,7 +74,7 @@ impl<'a> Scope<'a> {
         let typed = self.compile(sql, path)?;
         if typed.data_type != DataType::Boolean {
             let d = self.origin.at(path, format!("`{sql}` is not a condition"));
-            return Err(Box::new(d.found(name(&typed.data_type)).expected("bool")));
+            return Err(Box::new(d.found(type_name(&typed.data_type)).expected("bool")));
         }
         Ok(typed.expr)
     }
@@ -186,19 +187,4 @@ pub fn plain(data_type: &DataType) -> Option<DataType> {
         DataType::Dictionary(_, value) => plain(value)?,
         _ => return None,
     })
-}
-
-/// The word for a type in the definition language.
-pub fn name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Utf8 => "string".into(),
-        DataType::Int32 => "int32".into(),
-        DataType::Int64 => "int64".into(),
-        DataType::Float64 => "float64".into(),
-        DataType::Boolean => "bool".into(),
-        DataType::Date32 => "date".into(),
-        DataType::Timestamp(..) => "timestamp".into(),
-        DataType::Decimal128(p, s) => format!("decimal({p},{s})"),
-        other => other.to_string(),
-    }
 }

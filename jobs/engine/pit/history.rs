@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use arrow::datatypes::{DataType, Field, Schema};
 
 use crate::define::features::History;
+use crate::define::types::type_name;
 use crate::define::yaml::Origin;
 use crate::define::{Diagnostic, types};
 use crate::engine::session::Session;
 
-use super::expression::{self, Checked, Scope, Typed};
+use super::expression::{Checked, Scope, Typed};
 use super::input::Inputs;
 use super::{AS_OF, ROW};
 
@@ -49,7 +50,7 @@ fn time(scope: &Scope, name: &str, origin: &Origin) -> Checked<Typed> {
         DataType::Timestamp(..) | DataType::Date32 => Ok(time),
         other => {
             let d = origin.at("event_time", format!("`{name}` is no time"));
-            Err(Box::new(d.found(expression::name(&other)).expected("timestamp or date")))
+            Err(Box::new(d.found(type_name(&other)).expected("timestamp or date")))
         }
     }
 }

@@ -53,16 +53,13 @@ use crate::define::diagnostic;
 use crate::define::{Diagnostic, FeatureGroup, Sequence};
 use crate::error::Result;
 
+use super::plan::{KNOWN_FROM, KNOWN_UNTIL};
 use super::session::Session;
 
 /// Column of an as-of instant in spines and results: timestamp (µs, UTC).
 pub const AS_OF: &str = "as_of";
 /// Column of a spine row's identity in spines and results: int64, unique.
 pub const ROW: &str = "_row";
-/// Since when the lake has known a row version; absent where all rows were always known.
-pub const KNOWN_FROM: &str = "_known_from";
-/// Until when it took it for true; null where it still does.
-pub const KNOWN_UNTIL: &str = "_known_until";
 
 /// The features of every spine row: entity…, `as_of`, `_row`, the group's features, its derived columns; ordered by
 /// entity, `as_of` and `_row`.

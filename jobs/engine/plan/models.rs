@@ -3,10 +3,10 @@
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::catalog::Catalog;
-use super::twin::type_name;
 use crate::define::diagnostic::Diagnostic;
 use crate::define::model::{Label, Scoring, SpineKind};
 use crate::define::types::timestamp;
+use crate::define::types::type_name;
 use crate::define::{Model, Project};
 
 /// Says what is wrong. Tables that do not compile are passed over: their own diagnostics have said why.

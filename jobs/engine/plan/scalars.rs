@@ -8,8 +8,8 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::ScalarValue;
 use serde_yaml::Value;
 
-use super::twin::type_name;
 use crate::define::map::Map;
+use crate::define::types::type_name;
 
 /// A row as written: column → value. Columns that are left out are null.
 pub type Row = Map<Value>;

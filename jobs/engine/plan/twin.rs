@@ -1,6 +1,6 @@
 //! A table's YAML twin against what its query really gives: key, times, docs and audits must name output columns.
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::Schema;
 use datafusion::catalog::empty::EmptyTable;
 use datafusion::datasource::provider_as_source;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use super::relation::EVENT_DATE;
 use crate::define::diagnostic::Diagnostic;
 use crate::define::table::{Audit, AuditCheck};
 use crate::define::types::timestamp;
+use crate::define::types::type_name;
 use crate::define::{Project, Table};
 
 /// Checks names and docs.
@@ -121,20 +122,5 @@ fn known_columns(table: &Table, schema: &Schema, path: &str, columns: &[String],
     for column in columns.iter().filter(|column| schema.field_with_name(column).is_err()) {
         let d = table.origin.at(path, format!("`{key}` of {} names no column of its query", table.name));
         out.push(d.expected_one_of(column, schema.fields().iter().map(|f| f.name().as_str())));
-    }
-}
-
-/// A type as definitions write it.
-pub fn type_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Utf8 => "string".into(),
-        DataType::Int32 => "int32".into(),
-        DataType::Int64 => "int64".into(),
-        DataType::Float64 => "float64".into(),
-        DataType::Boolean => "bool".into(),
-        DataType::Date32 => "date".into(),
-        DataType::Timestamp(_, _) => "timestamp".into(),
-        DataType::Decimal128(p, s) => format!("decimal({p},{s})"),
-        other => other.to_string(),
     }
 }
