@@ -3,12 +3,15 @@
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
-use serde_yaml::Value;
 
+use super::aggregation::{self, RawAggregation};
 use super::diagnostic::Diagnostic;
 use super::map::Map;
-use super::types::{Duration, OneOrMany, is_name, snake};
+use super::types::{Duration, OneOrMany, is_name};
 use super::yaml::Origin;
+
+/// Columns that a group may have at most: an expansion beyond is a mistake, and would drown every reader of the table.
+pub const MOST_COLUMNS: usize = 4096;
 
 /// Which rows a decision at as_of may have seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -59,32 +62,70 @@ pub struct Feature {
     /// `None`: all history.
     pub window: Option<Duration>,
     pub doc: String,
+    /// Computed for a derived column, and kept out of the output.
+    pub hidden: bool,
     /// Where it was written.
     #[serde(skip)]
     pub path: String,
 }
 
-/// Semantics of each: docs/reference/definitions.md.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// Semantics of each: docs/reference/functions.md.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum Function {
     Count,
     CountDistinct,
+    /// Distinct values among those whose hash falls into one part of `sample`, times `sample`.
+    ApproxCountDistinct {
+        sample: u32,
+    },
     Sum,
     Mean,
     Min,
     Max,
     Stddev,
+    Variance,
     First,
     Last,
-    Share { value: String },
-    TimeSinceFirst { unit: TimeUnit },
-    TimeSinceLast { unit: TimeUnit },
+    Share {
+        value: String,
+    },
+    /// A map of the share of every value there is; a model takes the `top` values of its training rows for columns.
+    Shares {
+        top: u32,
+    },
+    /// The value of that rank by frequency, from 1; ties in the order of values.
+    Top {
+        rank: u32,
+    },
+    Entropy,
+    ExpWeightedMean {
+        half_life: Duration,
+    },
+    /// 0 to 100, between neighbours by linear interpolation.
+    Percentile {
+        at: f64,
+    },
+    MeanGap {
+        unit: TimeUnit,
+    },
+    TimeSinceFirst {
+        unit: TimeUnit,
+    },
+    TimeSinceLast {
+        unit: TimeUnit,
+    },
 }
 
 impl Function {
     /// True if the result depends on the order of rows with equal event time.
     pub fn needs_order(&self) -> bool {
         matches!(self, Function::First | Function::Last)
+    }
+
+    /// True if NaN and infinities are null to it.
+    pub fn is_arithmetic(&self) -> bool {
+        use Function::*;
+        matches!(self, Sum | Mean | Min | Max | Stddev | Variance | ExpWeightedMean { .. } | Percentile { .. })
     }
 }
 
@@ -120,46 +161,9 @@ pub struct Derived {
     pub name: String,
     pub expression: String,
     pub doc: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Fn {
-    Count,
-    CountDistinct,
-    Sum,
-    Mean,
-    Min,
-    Max,
-    Stddev,
-    First,
-    Last,
-    Share,
-    TimeSinceFirst,
-    TimeSinceLast,
-}
-
-impl Fn {
-    fn name(self) -> &'static str {
-        match self {
-            Fn::Count => "count",
-            Fn::CountDistinct => "count_distinct",
-            Fn::Sum => "sum",
-            Fn::Mean => "mean",
-            Fn::Min => "min",
-            Fn::Max => "max",
-            Fn::Stddev => "stddev",
-            Fn::First => "first",
-            Fn::Last => "last",
-            Fn::Share => "share",
-            Fn::TimeSinceFirst => "time_since_first",
-            Fn::TimeSinceLast => "time_since_last",
-        }
-    }
-
-    fn is_time_since(self) -> bool {
-        matches!(self, Fn::TimeSinceFirst | Fn::TimeSinceLast)
-    }
+    /// Where it was written.
+    #[serde(skip)]
+    pub path: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -183,60 +187,25 @@ pub struct RawGroup {
     docs: Map<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAggregation {
-    of: Option<String>,
-    #[serde(rename = "fn")]
-    function: OneOrManyFn,
-    #[serde(default)]
-    over: Vec<Duration>,
-    #[serde(rename = "where")]
-    filter: Option<String>,
-    #[serde(rename = "as")]
-    alias: Option<String>,
-    unit: Option<TimeUnit>,
-    #[serde(default)]
-    values: Vec<Value>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(from = "OneOrMany")]
-struct OneOrManyFn(Vec<String>);
-
-impl From<OneOrMany> for OneOrManyFn {
-    fn from(names: OneOrMany) -> Self {
-        OneOrManyFn(names.0)
-    }
-}
-
-const FUNCTIONS: [&str; 12] = [
-    "count",
-    "count_distinct",
-    "sum",
-    "mean",
-    "min",
-    "max",
-    "stddev",
-    "first",
-    "last",
-    "share",
-    "time_since_first",
-    "time_since_last",
-];
-
 impl FeatureGroup {
     pub fn validate(raw: RawGroup, origin: &Origin, out: &mut Vec<Diagnostic>) -> FeatureGroup {
         let mut docs = raw.docs;
         let mut features = Vec::new();
+        let mut derived = Vec::new();
         for (index, aggregation) in raw.aggregations.into_iter().enumerate() {
-            expand(&format!("aggregations.{index}"), aggregation, origin, &mut features, out);
+            aggregation::expand(
+                &format!("aggregations.{index}"),
+                aggregation,
+                origin,
+                &mut features,
+                &mut derived,
+                out,
+            );
         }
-        let derived: Vec<Derived> = raw
-            .derived
-            .into_iter()
-            .map(|(name, expression)| Derived { doc: format!("= {expression}"), name, expression })
-            .collect();
+        for (name, expression) in raw.derived {
+            let path = format!("derived.{name}");
+            derived.push(Derived { doc: format!("= {expression}"), name, expression, path });
+        }
         let mut group = FeatureGroup {
             name: raw.group,
             description: raw.description,
@@ -272,13 +241,14 @@ impl FeatureGroup {
 
     /// The group's output columns, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.features.iter().map(|f| f.name.as_str()).chain(self.derived.iter().map(|d| d.name.as_str()))
+        let features = self.features.iter().filter(|f| !f.hidden).map(|f| f.name.as_str());
+        features.chain(self.derived.iter().map(|d| d.name.as_str()))
     }
 
     fn check_names(&self, out: &mut Vec<Diagnostic>) {
         let mut seen: HashSet<&str> = HashSet::new();
         let written = self.features.iter().map(|f| (f.name.as_str(), f.path.clone()));
-        let derived = self.derived.iter().map(|d| (d.name.as_str(), format!("derived.{}", d.name)));
+        let derived = self.derived.iter().map(|d| (d.name.as_str(), d.path.clone()));
         for (name, path) in written.chain(derived) {
             if !is_name(name) {
                 out.push(self.origin.at(&path, format!("`{name}` is not a name")).expected("[a-z][a-z0-9_]*"));
@@ -288,178 +258,16 @@ impl FeatureGroup {
                 out.push(self.origin.at(&path, message).help("give one of them another name with `as`"));
             }
         }
+        let columns = self.names().count();
+        if columns > MOST_COLUMNS {
+            let d = self.origin.at("aggregations", format!("group {} has {columns} columns", self.name));
+            let help = "name fewer `values`, or let a model choose: `fn: share` with `top`";
+            out.push(d.expected(format!("at most {MOST_COLUMNS}")).help(help));
+        }
         if !is_name(&self.name) {
             out.push(self.origin.at("group", format!("`{}` is not a name", self.name)).expected("[a-z][a-z0-9_]*"));
         }
     }
-}
-
-/// One written aggregation → one feature per function, category and window.
-fn expand(path: &str, raw: RawAggregation, origin: &Origin, features: &mut Vec<Feature>, out: &mut Vec<Diagnostic>) {
-    let functions = functions(path, &raw, origin, out);
-    for window in &raw.over {
-        if window.micros() == 0 {
-            let d = origin.at(&format!("{path}.over"), "a window of no length holds nothing");
-            out.push(d.found(window.to_string()).expected("a positive duration, such as 30d"));
-        }
-    }
-    let several = functions.len() > 1;
-    for function in functions {
-        let Some(base) = base_name(path, &raw, function, several, origin, out) else { continue };
-        let windows: Vec<Option<Duration>> =
-            if raw.over.is_empty() { vec![None] } else { raw.over.iter().copied().map(Some).collect() };
-        for (function, base) in variants(path, &raw, function, &base, origin, out) {
-            for window in &windows {
-                features.push(Feature {
-                    name: window.map_or(base.clone(), |w| format!("{base}_{w}")),
-                    doc: describe(&function, &raw, *window),
-                    function: function.clone(),
-                    of: raw.of.clone(),
-                    filter: raw.filter.clone(),
-                    window: *window,
-                    path: path.to_string(),
-                });
-            }
-        }
-    }
-}
-
-fn functions(path: &str, raw: &RawAggregation, origin: &Origin, out: &mut Vec<Diagnostic>) -> Vec<Fn> {
-    let mut functions = Vec::new();
-    for name in &raw.function.0 {
-        let value = Value::String(name.clone());
-        match serde_yaml::from_value::<Fn>(value) {
-            Ok(function) => functions.push(function),
-            Err(_) => {
-                let d = origin.at(&format!("{path}.fn"), format!("unknown function `{name}`"));
-                out.push(d.expected_one_of(name, FUNCTIONS));
-            }
-        }
-    }
-    for function in &functions {
-        let name = function.name();
-        let needs_of = !matches!(function, Fn::Count) && !function.is_time_since();
-        if needs_of && raw.of.is_none() {
-            out.push(origin.at(path, format!("`{name}` of what?")).expected("`of: <column or SQL expression>`"));
-        }
-        if matches!(function, Fn::Share) == raw.values.is_empty() {
-            let expected = if raw.values.is_empty() {
-                "`values: [...]` with `fn: share`"
-            } else {
-                "`values` with `fn: share` only"
-            };
-            out.push(origin.at(path, format!("`{name}` and `values` do not fit")).expected(expected));
-        }
-        if raw.unit.is_some() && !function.is_time_since() {
-            out.push(
-                origin
-                    .at(&format!("{path}.unit"), format!("`{name}` has no unit"))
-                    .expected("`unit` with time_since_*"),
-            );
-        }
-    }
-    functions
-}
-
-/// The name before the window's suffix.
-fn base_name(
-    path: &str,
-    raw: &RawAggregation,
-    function: Fn,
-    several: bool,
-    origin: &Origin,
-    out: &mut Vec<Diagnostic>,
-) -> Option<String> {
-    let name = function.name();
-    match (&raw.alias, &raw.of) {
-        (Some(alias), _) if several => Some(format!("{alias}_{name}")),
-        (Some(alias), _) if function == Fn::Share => Some(format!("{alias}_share")),
-        (Some(alias), _) => Some(alias.clone()),
-        (None, Some(column)) if is_name(column) => Some(match function {
-            f if f.is_time_since() => name.to_string(),
-            _ => format!("{column}_{name}"),
-        }),
-        (None, Some(expression)) => {
-            let d = origin.at(&format!("{path}.of"), "an expression gives no name").found(expression.clone());
-            out.push(d.expected("`as: <name>` beside it"));
-            None
-        }
-        (None, None) => Some(name.to_string()),
-    }
-}
-
-fn variants(
-    path: &str,
-    raw: &RawAggregation,
-    function: Fn,
-    base: &str,
-    origin: &Origin,
-    out: &mut Vec<Diagnostic>,
-) -> Vec<(Function, String)> {
-    let unit = raw.unit.unwrap_or(TimeUnit::Days);
-    let single = match function {
-        Fn::Count => Function::Count,
-        Fn::CountDistinct => Function::CountDistinct,
-        Fn::Sum => Function::Sum,
-        Fn::Mean => Function::Mean,
-        Fn::Min => Function::Min,
-        Fn::Max => Function::Max,
-        Fn::Stddev => Function::Stddev,
-        Fn::First => Function::First,
-        Fn::Last => Function::Last,
-        Fn::TimeSinceFirst => Function::TimeSinceFirst { unit },
-        Fn::TimeSinceLast => Function::TimeSinceLast { unit },
-        Fn::Share => {
-            return raw.values.iter().filter_map(|value| share(path, value, base, origin, out)).collect();
-        }
-    };
-    vec![(single, base.to_string())]
-}
-
-fn share(
-    path: &str,
-    value: &Value,
-    base: &str,
-    origin: &Origin,
-    out: &mut Vec<Diagnostic>,
-) -> Option<(Function, String)> {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        Value::Bool(flag) => flag.to_string(),
-        _ => {
-            out.push(origin.at(&format!("{path}.values"), "a category is a scalar").expected("text, number or bool"));
-            return None;
-        }
-    };
-    Some((Function::Share { value: text.clone() }, format!("{base}_{}", snake(&text))))
-}
-
-fn describe(function: &Function, raw: &RawAggregation, window: Option<Duration>) -> String {
-    let of = raw.of.as_deref().unwrap_or("rows");
-    let what = match function {
-        Function::Count if raw.of.is_none() => "Number of rows".to_string(),
-        Function::Count => format!("Number of rows where {of} is not null"),
-        Function::CountDistinct => format!("Number of distinct {of}"),
-        Function::Sum => format!("Sum of {of}"),
-        Function::Mean => format!("Mean of {of}"),
-        Function::Min => format!("Least {of}"),
-        Function::Max => format!("Greatest {of}"),
-        Function::Stddev => format!("Sample standard deviation of {of}"),
-        Function::First => format!("Earliest {of}"),
-        Function::Last => format!("Latest {of}"),
-        Function::Share { value } => format!("Share of rows with {of} = {value}"),
-        Function::TimeSinceFirst { unit } => format!("{} from the first row to as_of", capital(unit.name())),
-        Function::TimeSinceLast { unit } => format!("{} from the last row to as_of", capital(unit.name())),
-    };
-    let filter = raw.filter.as_ref().map(|f| format!(", where {f}")).unwrap_or_default();
-    let span = window.map_or(", over all history".to_string(), |w| format!(", over the last {w}"));
-    format!("{what}{filter}{span}.")
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|c| c.to_uppercase().collect::<String>() + chars.as_str()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //!
 //! Types of columns and expressions are not known here: they come from plans, which the engine makes.
 
+pub mod aggregation;
 pub mod diagnostic;
 pub mod features;
 mod graph;

@@ -272,6 +272,7 @@ fn naive(feature: &Feature, rows: &[Event], as_of: i64) -> ScalarValue {
         }
         Function::TimeSinceFirst { unit } => ScalarValue::Float64(values.first().map(|(t, _)| age(t, unit))),
         Function::TimeSinceLast { unit } => ScalarValue::Float64(values.last().map(|(t, _)| age(t, unit))),
+        other => panic!("the naive evaluator has no {other:?}"),
     }
 }
 

@@ -204,6 +204,7 @@ fn result_type(feature: &Feature, of: &DataType, origin: &Origin) -> Checked<Dat
         Function::Mean | Function::Stddev | Function::Share { .. } => DataType::Float64,
         Function::TimeSinceFirst { .. } | Function::TimeSinceLast { .. } => DataType::Float64,
         Function::Min | Function::Max | Function::First | Function::Last => of.clone(),
+        other => return Err(Box::new(origin.at(&feature.path, format!("{other:?} is not computed yet")))),
     })
 }
 
@@ -241,6 +242,7 @@ fn measure_kind(function: &Function, wanted: Option<Accumulator>, have: &mut Vec
         Function::Min | Function::Max => Reading::Extreme,
         Function::CountDistinct => Reading::Distinct,
         Function::Share { .. } => Reading::Share(0),
+        _ => return MeasureKind::Count,
     };
     let Some(wanted) = wanted else { return MeasureKind::Count };
     for (index, accumulator) in have.iter_mut().enumerate() {
@@ -275,7 +277,7 @@ fn derived(
 ) -> Vec<DerivedColumn> {
     let mut columns = Vec::new();
     for derived in &group.derived {
-        let path = format!("derived.{}", derived.name);
+        let path = derived.path.clone();
         let schema = Schema::new(fields.clone());
         let compiled = Scope::new(session, format!("group {}", group.name), &schema, &group.origin).and_then(|scope| {
             let typed = scope.compile_with_ratios(&derived.expression, &path)?;

@@ -1,0 +1,478 @@
+//! One entry of `aggregations:` → one [`Feature`] per function, category and window.
+//!
+//! What is written is short, what it means is spelled out here once: everything after works on single features.
+
+use serde::Deserialize;
+use serde_yaml::Value;
+
+use super::diagnostic::Diagnostic;
+use super::features::{Derived, Feature, Function, MOST_COLUMNS, TimeUnit};
+use super::types::{Duration, OneOrMany, is_name, snake};
+use super::yaml::Origin;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawAggregation {
+    of: Option<String>,
+    #[serde(rename = "fn")]
+    functions: OneOrMany,
+    #[serde(default)]
+    over: Vec<Duration>,
+    #[serde(rename = "where")]
+    filter: Option<String>,
+    #[serde(rename = "as")]
+    alias: Option<String>,
+    unit: Option<TimeUnit>,
+    /// `share`: the categories that get a column each.
+    #[serde(default)]
+    values: Vec<Value>,
+    /// `share`: how many categories a model chooses. `top_k`: how many ranks.
+    top: Option<u32>,
+    /// `percentile`.
+    at: Option<OneOrManyNumbers>,
+    half_life: Option<Duration>,
+    /// `approx_count_distinct`.
+    sample: Option<u32>,
+    /// `ratio`: the denominator.
+    to: Option<String>,
+    by: Option<RawBy>,
+}
+
+/// The same aggregation for every category of a column.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBy {
+    of: String,
+    values: Vec<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum OneOrManyNumbers {
+    One(f64),
+    Many(Vec<f64>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Fn {
+    Count,
+    CountDistinct,
+    ApproxCountDistinct,
+    Sum,
+    Mean,
+    Min,
+    Max,
+    Stddev,
+    Variance,
+    First,
+    Last,
+    Share,
+    TopK,
+    Ratio,
+    Entropy,
+    ExpWeightedMean,
+    Percentile,
+    MeanGap,
+    TimeSinceFirst,
+    TimeSinceLast,
+}
+
+const FUNCTIONS: [(&str, Fn); 20] = [
+    ("count", Fn::Count),
+    ("count_distinct", Fn::CountDistinct),
+    ("approx_count_distinct", Fn::ApproxCountDistinct),
+    ("sum", Fn::Sum),
+    ("mean", Fn::Mean),
+    ("min", Fn::Min),
+    ("max", Fn::Max),
+    ("stddev", Fn::Stddev),
+    ("variance", Fn::Variance),
+    ("first", Fn::First),
+    ("last", Fn::Last),
+    ("share", Fn::Share),
+    ("top_k", Fn::TopK),
+    ("ratio", Fn::Ratio),
+    ("entropy", Fn::Entropy),
+    ("exp_weighted_mean", Fn::ExpWeightedMean),
+    ("percentile", Fn::Percentile),
+    ("mean_gap", Fn::MeanGap),
+    ("time_since_first", Fn::TimeSinceFirst),
+    ("time_since_last", Fn::TimeSinceLast),
+];
+
+impl Fn {
+    fn name(self) -> &'static str {
+        FUNCTIONS.iter().find(|(_, function)| *function == self).map_or("", |(name, _)| *name)
+    }
+
+    /// True if it is about the times of rows, and takes `unit`.
+    fn is_of_time(self) -> bool {
+        matches!(self, Fn::MeanGap | Fn::TimeSinceFirst | Fn::TimeSinceLast)
+    }
+
+    /// The keys of its own: (key, whether it must be there).
+    fn keys(self) -> &'static [(&'static str, bool)] {
+        match self {
+            Fn::Share => &[("values", false), ("top", false)],
+            Fn::TopK => &[("top", true)],
+            Fn::Percentile => &[("at", true)],
+            Fn::ExpWeightedMean => &[("half_life", true)],
+            Fn::ApproxCountDistinct => &[("sample", false)],
+            Fn::Ratio => &[("to", true)],
+            Fn::MeanGap | Fn::TimeSinceFirst | Fn::TimeSinceLast => &[("unit", false)],
+            _ => &[],
+        }
+    }
+}
+
+/// Distinct values are counted among one hash in so many, unless said otherwise.
+const SAMPLE: u32 = 16;
+
+pub fn expand(
+    path: &str,
+    raw: RawAggregation,
+    origin: &Origin,
+    features: &mut Vec<Feature>,
+    derived: &mut Vec<Derived>,
+    out: &mut Vec<Diagnostic>,
+) {
+    let expansion = Expansion { path, raw: &raw, origin };
+    let functions = expansion.functions(out);
+    for window in &raw.over {
+        if window.micros() == 0 {
+            let d = origin.at(&format!("{path}.over"), "a window of no length holds nothing");
+            out.push(d.found(window.to_string()).expected("a positive duration, such as 30d"));
+        }
+    }
+    let several = functions.len() > 1;
+    let Some(categories) = expansion.categories(out) else { return };
+    for function in functions {
+        let Some(base) = expansion.base_name(function, several, out) else { continue };
+        for (suffix, filter) in &categories {
+            for (function, base) in expansion.variants(function, &format!("{base}{suffix}"), out) {
+                for window in expansion.windows() {
+                    let filter = and(raw.filter.as_deref(), filter.as_deref());
+                    expansion.push(function.clone(), &base, window, filter, features, derived);
+                }
+            }
+        }
+    }
+}
+
+/// A function with its arguments; a ratio becomes two sums and their quotient.
+#[derive(Debug, Clone)]
+enum Variant {
+    Plain(Function),
+    Ratio { to: String },
+}
+
+/// One written aggregation, and where it stands.
+struct Expansion<'a> {
+    path: &'a str,
+    raw: &'a RawAggregation,
+    origin: &'a Origin,
+}
+
+impl Expansion<'_> {
+    fn at(&self, key: &str, message: impl Into<String>) -> Diagnostic {
+        self.origin.at(&format!("{}.{key}", self.path), message)
+    }
+
+    fn functions(&self, out: &mut Vec<Diagnostic>) -> Vec<Fn> {
+        let mut functions = Vec::new();
+        for name in &self.raw.functions.0 {
+            match FUNCTIONS.iter().find(|(known, _)| known == name) {
+                Some((_, function)) => functions.push(*function),
+                None => {
+                    let d = self.at("fn", format!("unknown function `{name}`"));
+                    out.push(d.expected_one_of(name, FUNCTIONS.map(|(name, _)| name)));
+                }
+            }
+        }
+        for function in &functions {
+            self.check(*function, out);
+        }
+        functions
+    }
+
+    /// Every key a function needs is there, and none that it has no use for.
+    fn check(&self, function: Fn, out: &mut Vec<Diagnostic>) {
+        let (raw, name) = (self.raw, function.name());
+        if raw.of.is_none() && function != Fn::Count && !function.is_of_time() {
+            let d = self.origin.at(self.path, format!("`{name}` of what?"));
+            out.push(d.expected("`of: <column or SQL expression>`"));
+        }
+        let given = [
+            ("values", !raw.values.is_empty()),
+            ("top", raw.top.is_some()),
+            ("at", raw.at.is_some()),
+            ("half_life", raw.half_life.is_some()),
+            ("sample", raw.sample.is_some()),
+            ("to", raw.to.is_some()),
+            ("unit", raw.unit.is_some()),
+        ];
+        for (key, given) in given {
+            match (given, function.keys().iter().find(|(own, _)| *own == key)) {
+                (true, None) => out.push(self.at(key, format!("`{name}` takes no `{key}`"))),
+                (false, Some((_, true))) => {
+                    let d = self.origin.at(self.path, format!("`{name}` needs `{key}`"));
+                    out.push(d.expected(example(key)));
+                }
+                _ => {}
+            }
+        }
+        if function == Fn::Share && raw.values.is_empty() == raw.top.is_none() {
+            let d = self.origin.at(self.path, "`share` of which values?");
+            out.push(d.expected("either `values: [...]`, or `top: 10` to let a model choose among its training rows"));
+        }
+        if raw.top.is_some_and(|top| top == 0 || top as usize > MOST_COLUMNS) {
+            let d = self.at("top", "`top` is no number of columns").found(raw.top.unwrap_or(0).to_string());
+            out.push(d.expected(format!("1 to {MOST_COLUMNS}")));
+        }
+        if raw.sample == Some(0) {
+            out.push(self.at("sample", "one value in none is counted").expected("1 or more, such as `sample: 16`"));
+        }
+        if raw.half_life.is_some_and(|half_life| half_life.micros() == 0) {
+            out.push(self.at("half_life", "weights that halve at once").expected("a positive duration, such as 30d"));
+        }
+        for at in self.percentiles().iter().filter(|at| !(0.0..=100.0).contains(*at)) {
+            out.push(self.at("at", "no percentile").found(at.to_string()).expected("0 to 100"));
+        }
+    }
+
+    fn windows(&self) -> Vec<Option<Duration>> {
+        match self.raw.over.as_slice() {
+            [] => vec![None],
+            windows => windows.iter().copied().map(Some).collect(),
+        }
+    }
+
+    fn percentiles(&self) -> Vec<f64> {
+        match &self.raw.at {
+            None => Vec::new(),
+            Some(OneOrManyNumbers::One(at)) => vec![*at],
+            Some(OneOrManyNumbers::Many(at)) => at.clone(),
+        }
+    }
+
+    /// Suffix of the name and condition of each category of `by`; one without both where there is no `by`.
+    fn categories(&self, out: &mut Vec<Diagnostic>) -> Option<Vec<(String, Option<String>)>> {
+        let Some(by) = &self.raw.by else { return Some(vec![(String::new(), None)]) };
+        if by.values.is_empty() {
+            out.push(self.at("by", "no categories").expected("`by: {of: <column>, values: [...]}`"));
+        }
+        if !self.fits(by.values.len(), "by", out) {
+            return None;
+        }
+        let mut categories = Vec::new();
+        for value in &by.values {
+            let (text, literal) = match value {
+                Value::String(text) => (text.clone(), format!("'{}'", text.replace('\'', "''"))),
+                Value::Number(number) => (number.to_string(), number.to_string()),
+                Value::Bool(flag) => (flag.to_string(), flag.to_string()),
+                _ => {
+                    out.push(self.at("by", "a category is a scalar").expected("text, number or bool"));
+                    continue;
+                }
+            };
+            categories.push((format!("_{}", snake(&text)), Some(format!("({}) = {literal}", by.of))));
+        }
+        Some(categories)
+    }
+
+    /// Refuses an expansion that would explode, before it does.
+    fn fits(&self, values: usize, key: &str, out: &mut Vec<Diagnostic>) -> bool {
+        let columns = values * self.windows().len() * self.raw.functions.0.len();
+        if columns > MOST_COLUMNS {
+            let message = format!("{values} categories would make {columns} columns");
+            let help = "name those that matter; `fn: share` with `top` lets a model choose";
+            out.push(self.at(key, message).expected(format!("at most {MOST_COLUMNS}")).help(help));
+        }
+        columns <= MOST_COLUMNS
+    }
+
+    /// The name before category and window.
+    fn base_name(&self, function: Fn, several: bool, out: &mut Vec<Diagnostic>) -> Option<String> {
+        let name = function.name();
+        match (&self.raw.alias, &self.raw.of) {
+            (Some(alias), _) if several => Some(format!("{alias}_{name}")),
+            (Some(alias), _) if function == Fn::Share => Some(format!("{alias}_share")),
+            (Some(alias), _) => Some(alias.clone()),
+            (None, Some(column)) if is_name(column) => Some(match function {
+                f if f.is_of_time() => name.to_string(),
+                Fn::TopK | Fn::Percentile => column.clone(),
+                _ => format!("{column}_{name}"),
+            }),
+            (None, Some(expression)) => {
+                let d = self.at("of", "an expression gives no name").found(expression.clone());
+                out.push(d.expected("`as: <name>` beside it"));
+                None
+            }
+            (None, None) => Some(name.to_string()),
+        }
+    }
+
+    fn variants(&self, function: Fn, base: &str, out: &mut Vec<Diagnostic>) -> Vec<(Variant, String)> {
+        let unit = self.raw.unit.unwrap_or(TimeUnit::Days);
+        let plain = |function: Function, name: String| (Variant::Plain(function), name);
+        let single = match function {
+            Fn::Count => Function::Count,
+            Fn::CountDistinct => Function::CountDistinct,
+            Fn::ApproxCountDistinct => Function::ApproxCountDistinct { sample: self.raw.sample.unwrap_or(SAMPLE) },
+            Fn::Sum => Function::Sum,
+            Fn::Mean => Function::Mean,
+            Fn::Min => Function::Min,
+            Fn::Max => Function::Max,
+            Fn::Stddev => Function::Stddev,
+            Fn::Variance => Function::Variance,
+            Fn::First => Function::First,
+            Fn::Last => Function::Last,
+            Fn::Entropy => Function::Entropy,
+            Fn::MeanGap => Function::MeanGap { unit },
+            Fn::TimeSinceFirst => Function::TimeSinceFirst { unit },
+            Fn::TimeSinceLast => Function::TimeSinceLast { unit },
+            Fn::ExpWeightedMean => match self.raw.half_life {
+                Some(half_life) => Function::ExpWeightedMean { half_life },
+                None => return Vec::new(),
+            },
+            Fn::Ratio => {
+                let to = self.raw.to.clone().unwrap_or_default();
+                return vec![(Variant::Ratio { to }, base.to_string())];
+            }
+            Fn::Percentile => {
+                let name = |at: f64| format!("{base}_p{}", at.to_string().replace('.', "_"));
+                return self.percentiles().into_iter().map(|at| plain(Function::Percentile { at }, name(at))).collect();
+            }
+            Fn::TopK => {
+                let ranks = 1..=self.raw.top.unwrap_or(0).min(MOST_COLUMNS as u32);
+                return ranks.map(|rank| plain(Function::Top { rank }, format!("{base}_top_{rank}"))).collect();
+            }
+            Fn::Share => match self.raw.top {
+                Some(top) => Function::Shares { top },
+                None if !self.fits(self.raw.values.len(), "values", out) => return Vec::new(),
+                None => {
+                    let shares = self.raw.values.iter().filter_map(|value| self.share(value, base, out));
+                    return shares.map(|(function, name)| plain(function, name)).collect();
+                }
+            },
+        };
+        vec![plain(single, base.to_string())]
+    }
+
+    fn share(&self, value: &Value, base: &str, out: &mut Vec<Diagnostic>) -> Option<(Function, String)> {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Bool(flag) => flag.to_string(),
+            _ => {
+                out.push(self.at("values", "a category is a scalar").expected("text, number or bool"));
+                return None;
+            }
+        };
+        Some((Function::Share { value: text.clone() }, format!("{base}_{}", snake(&text))))
+    }
+
+    fn push(
+        &self,
+        variant: Variant,
+        base: &str,
+        window: Option<Duration>,
+        filter: Option<String>,
+        features: &mut Vec<Feature>,
+        derived: &mut Vec<Derived>,
+    ) {
+        let name = window.map_or(base.to_string(), |w| format!("{base}_{w}"));
+        let path = self.path.to_string();
+        let feature = |name: String, function: Function, of: Option<String>, filter: Option<String>| Feature {
+            doc: describe(&function, of.as_deref(), filter.as_deref(), window),
+            name,
+            function,
+            of,
+            filter,
+            window,
+            hidden: false,
+            path: path.clone(),
+        };
+        match variant {
+            Variant::Plain(function) => features.push(feature(name, function, self.raw.of.clone(), filter)),
+            Variant::Ratio { to } => {
+                let of = self.raw.of.clone().unwrap_or_default();
+                let (above, below) = (format!("{name}__of"), format!("{name}__to"));
+                let doc = describe_ratio(&of, &to, filter.as_deref(), window);
+                for (name, of, other) in [(&above, &of, &to), (&below, &to, &of)] {
+                    let both = and(filter.as_deref(), Some(&format!("({other}) is not null")));
+                    let sum = feature(name.clone(), Function::Sum, Some(of.clone()), both);
+                    features.push(Feature { hidden: true, ..sum });
+                }
+                derived.push(Derived { expression: format!("{above} / {below}"), name, doc, path: path.clone() });
+            }
+        }
+    }
+}
+
+fn and(a: Option<&str>, b: Option<&str>) -> Option<String> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(format!("({a}) and {b}")),
+        (one, other) => one.or(other).map(str::to_string),
+    }
+}
+
+fn example(key: &str) -> &'static str {
+    match key {
+        "top" => "`top: 3`",
+        "at" => "`at: 50`, or several: `at: [25, 50, 75]`",
+        "half_life" => "`half_life: 30d`",
+        "to" => "`to: <column or SQL expression>`",
+        _ => "the key",
+    }
+}
+
+fn describe(function: &Function, of: Option<&str>, filter: Option<&str>, window: Option<Duration>) -> String {
+    let counted = of.is_none();
+    let of = of.unwrap_or("rows");
+    let what = match function {
+        Function::Count if counted => "Number of rows".to_string(),
+        Function::Count => format!("Number of rows where {of} is not null"),
+        Function::CountDistinct => format!("Number of distinct {of}"),
+        Function::ApproxCountDistinct { sample } => {
+            format!("Number of distinct {of}, estimated from one value in {sample}")
+        }
+        Function::Sum => format!("Sum of {of}"),
+        Function::Mean => format!("Mean of {of}"),
+        Function::Min => format!("Least {of}"),
+        Function::Max => format!("Greatest {of}"),
+        Function::Stddev => format!("Sample standard deviation of {of}"),
+        Function::Variance => format!("Sample variance of {of}"),
+        Function::First => format!("Earliest {of}"),
+        Function::Last => format!("Latest {of}"),
+        Function::Share { value } => format!("Share of rows with {of} = {value}"),
+        Function::Shares { .. } => format!("Share of rows of each {of}"),
+        Function::Top { rank: 1 } => format!("Most frequent {of}"),
+        Function::Top { rank } => format!("{of} of rank {rank} by frequency"),
+        Function::Entropy => format!("Entropy of {of}, in nats"),
+        Function::ExpWeightedMean { half_life } => {
+            format!("Mean of {of}, with weights that halve every {half_life} before the newest")
+        }
+        Function::Percentile { at } => format!("Percentile {at} of {of}"),
+        Function::MeanGap { unit } => format!("Mean {} between consecutive rows", unit.name()),
+        Function::TimeSinceFirst { unit } => format!("{} from the first row to as_of", capital(unit.name())),
+        Function::TimeSinceLast { unit } => format!("{} from the last row to as_of", capital(unit.name())),
+    };
+    sentence(&what, filter, window)
+}
+
+fn describe_ratio(of: &str, to: &str, filter: Option<&str>, window: Option<Duration>) -> String {
+    sentence(&format!("Sum of {of} over sum of {to}, of rows that have both"), filter, window)
+}
+
+fn sentence(what: &str, filter: Option<&str>, window: Option<Duration>) -> String {
+    let filter = filter.map(|f| format!(", where {f}")).unwrap_or_default();
+    let span = window.map_or(", over all history".to_string(), |w| format!(", over the last {w}"));
+    format!("{what}{filter}{span}.")
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|c| c.to_uppercase().collect::<String>() + chars.as_str()).unwrap_or_default()
+}
