@@ -19,9 +19,12 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::error::{Error, Result};
+
+use super::pit::node::Planner;
 
 /// Rows per batch.
 pub const BATCH_ROWS: usize = 8192;
@@ -66,7 +69,13 @@ impl Session {
             runtime = runtime.with_temp_file_path(directory);
         }
         let runtime = runtime.build_arc().map_err(error)?;
-        Ok(Session { context: SessionContext::new_with_config_rt(config(options), runtime) })
+        let state = SessionStateBuilder::new()
+            .with_config(config(options))
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .with_query_planner(Arc::new(Planner))
+            .build();
+        Ok(Session { context: SessionContext::new_with_state(state) })
     }
 
     pub fn context(&self) -> &SessionContext {

@@ -11,7 +11,7 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::compute::concat_batches;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, i256};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
@@ -144,7 +144,12 @@ fn open(threads: usize, memory_limit: Option<usize>) -> Session {
 /// Small batches, so that entities span them.
 fn frame(session: &Session, batch: &RecordBatch, rows: usize) -> DataFrame {
     let pieces = (0..batch.num_rows()).step_by(rows).map(|at| batch.slice(at, rows.min(batch.num_rows() - at)));
-    let pieces: Vec<RecordBatch> = pieces.collect();
+    // A slice would be counted with the memory of the whole.
+    let own = |piece: RecordBatch| {
+        let rows = arrow::array::UInt32Array::from_iter_values(0..piece.num_rows() as u32);
+        arrow::compute::take_record_batch(&piece, &rows).unwrap()
+    };
+    let pieces: Vec<RecordBatch> = pieces.map(own).collect();
     let table = datafusion::datasource::MemTable::try_new(batch.schema(), vec![pieces]).unwrap();
     session.context().read_table(Arc::new(table)).unwrap()
 }
@@ -313,16 +318,18 @@ fn exact(values: &[f64]) -> f64 {
     values.iter().map(|v| (v * scale) as i128).sum::<i128>() as f64 / scale
 }
 
-/// A sum with twice the precision of a float, for values that have no common scale.
-fn doubled(values: impl Iterator<Item = f64>) -> f64 {
-    let (mut high, mut low) = (0.0_f64, 0.0_f64);
-    for v in values {
-        let sum = high + v;
-        let part = sum - high;
-        low += (high - (sum - part)) + (v - part);
-        high = sum;
+/// Σ over pairs of (x − y)², which is n·Σx² − (Σx)², for multiples of 2^-60 as above, rounded once.
+fn exact_spread(values: &[f64]) -> f64 {
+    let scale = (1u64 << 60) as f64;
+    let units: Vec<i256> = values.iter().map(|v| i256::from_i128((v * scale) as i128)).collect();
+    let mut pairs = i256::ZERO;
+    for (i, x) in units.iter().enumerate() {
+        for y in &units[..i] {
+            pairs = pairs + (*x - *y) * (*x - *y);
+        }
     }
-    high + low
+    let text = pairs.to_string();
+    text.parse::<f64>().unwrap() / scale / scale
 }
 
 fn as_floats(values: &[ScalarValue]) -> Option<Vec<f64>> {
@@ -359,8 +366,7 @@ fn deviation(values: &[ScalarValue]) -> Option<f64> {
     }
     let n = values.len() as f64;
     if let Some(floats) = as_floats(values) {
-        let mean = exact(&floats) / n;
-        return Some((doubled(floats.iter().map(|v| (v - mean) * (v - mean))) / (n - 1.0)).sqrt());
+        return Some((exact_spread(&floats) / (n * (n - 1.0))).sqrt());
     }
     let mut pairs = 0_i128; // n·Σx² − (Σx)² = Σ over pairs of (x − y)²
     for (i, x) in values.iter().enumerate() {

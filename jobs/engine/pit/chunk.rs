@@ -3,11 +3,10 @@
 //! A chunk is at least a batch, so that columns are decoded once per some thousand rows and not once per entity. An
 //! entity that spans batches is gathered until it is complete; what is held counts against the session's memory.
 
-use std::cmp::Ordering;
 use std::ops::Range;
 
-use arrow::array::ArrayRef;
-use arrow::compute::concat_batches;
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::{concat_batches, partition, take};
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{OwnedRow, Row, RowConverter, Rows, SortField};
@@ -21,9 +20,34 @@ use crate::error::{Error, Result};
 /// Consecutive events of whole entities.
 pub struct Chunk {
     pub batch: RecordBatch,
-    /// First rows of the entities, then the number of rows.
-    pub starts: Vec<usize>,
+    entities: Vec<Range<usize>>,
+    /// One per entity.
     keys: Rows,
+}
+
+impl Chunk {
+    /// Sorted rows whose first columns are the entity's.
+    pub fn new(batch: RecordBatch, keys: &Keys, key_count: usize) -> Result<Chunk> {
+        let columns = &batch.columns()[..key_count];
+        let entities = partition(columns)?.ranges();
+        let firsts: UInt32Array = entities.iter().map(|entity| entity.start as u32).collect();
+        let firsts: Vec<ArrayRef> =
+            columns.iter().map(|column| take(column, &firsts, None)).collect::<Result<_, _>>()?;
+        let keys = keys.rows(&firsts)?;
+        Ok(Chunk { batch, entities, keys })
+    }
+
+    pub fn entities(&self) -> &[Range<usize>] {
+        &self.entities
+    }
+
+    pub fn key(&self, entity: usize) -> Row<'_> {
+        self.keys.row(entity)
+    }
+
+    fn size(&self) -> usize {
+        self.batch.get_array_memory_size() + self.keys.size()
+    }
 }
 
 /// Entity keys as bytes that compare as the sort does.
@@ -48,6 +72,8 @@ pub struct Events {
     pending: Vec<RecordBatch>,
     pending_key: Option<OwnedRow>,
     chunk: Option<Chunk>,
+    /// How many chunks there were.
+    pub chunks: usize,
     /// Index into the chunk's entities.
     position: usize,
     ended: bool,
@@ -67,6 +93,7 @@ impl Events {
             pending: Vec::new(),
             pending_key: None,
             chunk: None,
+            chunks: 0,
             position: 0,
             ended: false,
             memory,
@@ -77,28 +104,22 @@ impl Events {
         self.chunk.as_ref()
     }
 
-    /// Moves forward to an entity: its rows in the chunk, or `None` if it has no events; and whether the chunk is
-    /// another one than before. Entities must be asked for in ascending order.
-    pub async fn seek(&mut self, key: Row<'_>) -> Result<(Option<Range<usize>>, bool)> {
-        let mut moved = false;
-        loop {
-            if let Some(chunk) = &self.chunk {
-                while self.position + 1 < chunk.starts.len() {
-                    let start = chunk.starts[self.position];
-                    match chunk.keys.row(start).cmp(&key) {
-                        Ordering::Less => self.position += 1,
-                        Ordering::Equal => return Ok((Some(start..chunk.starts[self.position + 1]), moved)),
-                        Ordering::Greater => return Ok((None, moved)),
-                    }
-                }
-            }
+    /// The entity the cursor stands at, an index into the chunk; `None` at the end.
+    pub async fn entity(&mut self) -> Result<Option<usize>> {
+        while self.chunk.as_ref().is_none_or(|chunk| self.position >= chunk.entities.len()) {
             match self.next_chunk().await? {
                 Some(chunk) => self.chunk = Some(chunk),
-                None => return Ok((None, moved)),
+                None => return Ok(None),
             }
             self.position = 0;
-            moved = true;
+            self.chunks += 1;
         }
+        Ok(Some(self.position))
+    }
+
+    /// Moves on to the next entity.
+    pub fn advance(&mut self) {
+        self.position += 1;
     }
 
     async fn next_chunk(&mut self) -> Result<Option<Chunk>> {
@@ -110,15 +131,16 @@ impl Events {
             if batch.num_rows() == 0 {
                 continue;
             }
-            let keys = self.keys.rows(&batch.columns()[..self.key_count])?;
-            let last = keys.row(batch.num_rows() - 1);
             // Where the batch's last entity starts; it may go on in the next batch.
-            let start = (0..batch.num_rows()).rev().take_while(|&row| keys.row(row) == last).last().unwrap_or(0);
-            let goes_on = start == 0 && self.pending_key.as_ref().is_none_or(|key| key.row() == last);
-            self.pending_key = Some(last.owned());
+            let columns = &batch.columns()[..self.key_count];
+            let start = partition(columns)?.ranges().last().map_or(0, |last| last.start);
+            let last: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, 1)).collect();
+            let last = self.keys.rows(&last)?.row(0).owned();
+            let goes_on = start == 0 && self.pending_key.as_ref().is_none_or(|key| *key == last);
+            self.pending_key = Some(last);
             if goes_on {
                 self.pending.push(batch);
-                self.account()?;
+                self.account(0)?;
                 continue;
             }
             let mut complete = std::mem::take(&mut self.pending);
@@ -141,27 +163,18 @@ impl Events {
             [single] => single.clone(),
             several => concat_batches(&schema, several)?,
         };
-        let keys = self.keys.rows(&batch.columns()[..self.key_count])?;
-        let rows = batch.num_rows();
-        let mut starts: Vec<usize> = (0..rows).filter(|&row| row == 0 || keys.row(row) != keys.row(row - 1)).collect();
-        starts.push(rows);
-        let chunk = Chunk { batch, starts, keys };
-        self.account_with(size(&chunk))?;
+        // The chunk before is not needed any more.
+        self.chunk = None;
+        let chunk = Chunk::new(batch, &self.keys, self.key_count)?;
+        self.account(chunk.size())?;
         Ok(chunk)
     }
 
-    fn account(&self) -> Result<()> {
-        self.account_with(self.chunk.as_ref().map_or(0, size))
-    }
-
-    fn account_with(&self, chunk: usize) -> Result<()> {
+    fn account(&self, assembled: usize) -> Result<()> {
         let pending: usize = self.pending.iter().map(RecordBatch::get_array_memory_size).sum();
+        let chunk = self.chunk.as_ref().map_or(0, Chunk::size);
         self.memory
-            .try_resize((pending + chunk).max(self.reserved))
+            .try_resize((pending + chunk + assembled).max(self.reserved))
             .map_err(|e| session::error(e).context("an entity's history does not fit the memory limit"))
     }
-}
-
-fn size(chunk: &Chunk) -> usize {
-    chunk.batch.get_array_memory_size() + chunk.keys.size()
 }

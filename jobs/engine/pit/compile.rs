@@ -4,13 +4,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Schema, SchemaRef};
-use datafusion::common::ScalarValue;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
+use sha2::{Digest, Sha256};
 
-use crate::define::features::{Feature, Function, TimeUnit};
-use crate::define::types::type_name;
+use crate::define::features::{Feature, Function, History};
 use crate::define::yaml::Origin;
 use crate::define::{Diagnostic, FeatureGroup};
 use crate::engine::physical;
@@ -19,6 +17,13 @@ use crate::engine::session::Session;
 use super::expression::{Checked, Scope};
 use super::history::{documented, head, no_order, start};
 use super::input::Inputs;
+use super::rings::Rings;
+use super::specs;
+pub use super::specs::Spec;
+use super::state::Reading;
+
+/// Changes whenever saved states are written in another way, so that old ones are not read.
+const STATE_FORMAT: u32 = 1;
 
 /// A group, ready to run.
 pub struct Group {
@@ -34,6 +39,7 @@ pub struct Group {
 pub struct Output {
     pub name: String,
     pub data_type: DataType,
+    pub hidden: bool,
 }
 
 pub struct DerivedColumn {
@@ -41,16 +47,32 @@ pub struct DerivedColumn {
     pub field: Arc<Field>,
 }
 
+impl Group {
+    /// All windows of the group.
+    pub fn rings(&self) -> Rings {
+        Rings::new(self.lanes.iter().flat_map(|lane| &lane.windows).map(|window| window.length))
+    }
+}
+
 /// Features over the same rows: those that pass the condition and whose value is there.
 #[derive(Debug, Clone)]
 pub struct Lane {
     pub value: Option<usize>,
+    pub data_type: Option<DataType>,
     pub condition: Option<usize>,
     /// Without NaN and infinities.
     pub finite: bool,
     /// Shortest first; `None`, all history, comes last.
     pub windows: Vec<Window>,
-    pub accumulators: Vec<Accumulator>,
+    pub accumulators: Vec<Spec>,
+    /// For each accumulator a name that says what it is a state of.
+    pub state: Vec<String>,
+}
+
+impl Lane {
+    pub fn rings(&self) -> Rings {
+        Rings::new(self.windows.iter().map(|window| window.length))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -66,42 +88,9 @@ pub struct Measure {
     /// Index of the feature.
     pub feature: usize,
     pub name: String,
-    pub kind: MeasureKind,
-}
-
-#[derive(Debug, Clone)]
-pub enum MeasureKind {
-    Count,
-    First,
-    Last,
-    SinceFirst(TimeUnit),
-    SinceLast(TimeUnit),
-    /// What the lane's accumulator of that index says.
-    Accumulated(usize, Reading),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
-    Sum,
-    Mean,
-    Stddev,
-    Extreme,
-    Distinct,
-    /// Of the category of that index.
-    Share(usize),
-}
-
-/// What a lane keeps while it sweeps.
-#[derive(Debug, Clone)]
-pub enum Accumulator {
-    Moments {
-        squares: bool,
-    },
-    Least,
-    Greatest,
-    Distinct,
-    /// One-element arrays of the value's type.
-    Categories(Vec<ArrayRef>),
+    /// Index of the lane's accumulator.
+    pub accumulator: usize,
+    pub reading: Reading,
 }
 
 pub fn group(
@@ -123,14 +112,19 @@ pub fn group(
         }
         match place(feature, features.len(), &scope, &mut inputs, &mut lanes, &group.origin) {
             Ok(data_type) => {
-                fields.push(documented(&feature.name, data_type.clone(), &feature.doc));
-                features.push(Output { name: feature.name.clone(), data_type });
+                let field = documented(&feature.name, data_type.clone(), &feature.doc);
+                fields.push(match feature.function {
+                    Function::Shares { top } => with_metadata(field, "top", &top.to_string()),
+                    _ => field,
+                });
+                features.push(Output { name: feature.name.clone(), data_type, hidden: feature.hidden });
             }
             Err(diagnostic) => out.push(*diagnostic),
         }
     }
     for lane in &mut lanes {
         lane.windows.sort_by_key(|window| window.length.unwrap_or(i64::MAX));
+        lane.state = state_names(lane, &inputs, &group.history);
     }
     // Where features are missing, every derived column that uses one would be reported as well.
     let derived = if out.is_empty() { derived(session, group, &mut fields, &mut out) } else { Vec::new() };
@@ -139,6 +133,8 @@ pub fn group(
     if !out.is_empty() {
         return Err(out);
     }
+    let hidden = |field: &Field| group.features.iter().any(|f| f.hidden && f.name == *field.name());
+    fields.retain(|field| !hidden(field));
     Ok(Group { inputs, lanes, features, derived, schema: Arc::new(Schema::new(fields)) })
 }
 
@@ -159,114 +155,58 @@ fn place(
         Some(sql) => Some(scope.predicate(sql, &format!("{}.where", feature.path))?),
         None => None,
     };
-    let value_type = of.as_ref().map_or(DataType::Null, |of| of.data_type.clone());
-    let data_type = result_type(feature, &value_type, origin)?;
-    let accumulator = accumulator(&feature.function, &value_type, feature, origin)?;
+    let value_type = of.as_ref().map(|of| of.data_type.clone());
+    let data_type = specs::result_type(feature, value_type.as_ref().unwrap_or(&DataType::Null), origin)?;
+    let (spec, reading) = specs::of(feature, value_type.as_ref(), origin)?;
     let value = of.map(|of| inputs.value(of));
     if feature.function.needs_order() {
         inputs.ordered.extend(value.filter(|v| !inputs.ordered.contains(v)));
     }
     let condition = condition.map(|condition| inputs.condition(condition));
-    let finite = value_type == DataType::Float64 && is_arithmetic(&feature.function);
+    let finite = value_type == Some(DataType::Float64) && feature.function.is_arithmetic();
     let lane = find_or_add(
         lanes,
         |lane| (lane.value, lane.condition, lane.finite) == (value, condition, finite),
-        || Lane { value, condition, finite, windows: Vec::new(), accumulators: Vec::new() },
+        || Lane {
+            value,
+            data_type: value_type,
+            condition,
+            finite,
+            windows: Vec::new(),
+            accumulators: Vec::new(),
+            state: Vec::new(),
+        },
     );
-    let kind = measure_kind(&feature.function, accumulator, &mut lane.accumulators);
+    let (accumulator, reading) = specs::join(spec, reading, &mut lane.accumulators);
     let length = feature.window.map(|w| w.micros());
     let window =
         find_or_add(&mut lane.windows, |window| window.length == length, || Window { length, measures: Vec::new() });
-    window.measures.push(Measure { feature: index, name: feature.name.clone(), kind });
+    window.measures.push(Measure { feature: index, name: feature.name.clone(), accumulator, reading });
     Ok(data_type)
 }
 
-/// NaN and infinities are null to these.
-fn is_arithmetic(function: &Function) -> bool {
-    matches!(function, Function::Sum | Function::Mean | Function::Min | Function::Max | Function::Stddev)
-}
-
-fn result_type(feature: &Feature, of: &DataType, origin: &Origin) -> Checked<DataType> {
-    let numeric = matches!(of, DataType::Int32 | DataType::Int64 | DataType::Float64 | DataType::Decimal128(..));
-    let needs_number = matches!(feature.function, Function::Sum | Function::Mean | Function::Stddev);
-    if needs_number && !numeric {
-        let of_text = feature.of.as_deref().unwrap_or_default();
-        let d = origin.at(&format!("{}.of", feature.path), format!("`{of_text}` of {} is no number", feature.name));
-        return Err(Box::new(d.found(type_name(of)).expected("int32, int64, float64 or decimal(p,s)")));
-    }
-    Ok(match &feature.function {
-        Function::Count | Function::CountDistinct => DataType::Int64,
-        Function::Sum => match of {
-            DataType::Decimal128(_, scale) => DataType::Decimal128(DECIMAL128_MAX_PRECISION, *scale),
-            DataType::Float64 => DataType::Float64,
-            _ => DataType::Int64,
-        },
-        Function::Mean | Function::Stddev | Function::Share { .. } => DataType::Float64,
-        Function::TimeSinceFirst { .. } | Function::TimeSinceLast { .. } => DataType::Float64,
-        Function::Min | Function::Max | Function::First | Function::Last => of.clone(),
-        other => return Err(Box::new(origin.at(&feature.path, format!("{other:?} is not computed yet")))),
-    })
-}
-
-fn accumulator(function: &Function, of: &DataType, feature: &Feature, origin: &Origin) -> Checked<Option<Accumulator>> {
-    Ok(match function {
-        Function::Sum | Function::Mean => Some(Accumulator::Moments { squares: false }),
-        Function::Stddev => Some(Accumulator::Moments { squares: true }),
-        Function::Min => Some(Accumulator::Least),
-        Function::Max => Some(Accumulator::Greatest),
-        Function::CountDistinct => Some(Accumulator::Distinct),
-        Function::Share { value } => {
-            let category = ScalarValue::Utf8(Some(value.clone())).cast_to(of).and_then(|v| v.to_array()).ok();
-            let Some(category) = category.filter(|array| array.null_count() == 0) else {
-                let d = origin.at(&format!("{}.values", feature.path), format!("`{value}` can never be equal to `of`"));
-                let expected = format!("a value of type {}", type_name(of));
-                return Err(Box::new(d.found(value.clone()).expected(expected)));
-            };
-            Some(Accumulator::Categories(vec![category]))
-        }
-        _ => None,
-    })
-}
-
-/// Joins an accumulator with one that the lane has already.
-fn measure_kind(function: &Function, wanted: Option<Accumulator>, have: &mut Vec<Accumulator>) -> MeasureKind {
-    let reading = match function {
-        Function::Count => return MeasureKind::Count,
-        Function::First => return MeasureKind::First,
-        Function::Last => return MeasureKind::Last,
-        Function::TimeSinceFirst { unit } => return MeasureKind::SinceFirst(*unit),
-        Function::TimeSinceLast { unit } => return MeasureKind::SinceLast(*unit),
-        Function::Sum => Reading::Sum,
-        Function::Mean => Reading::Mean,
-        Function::Stddev => Reading::Stddev,
-        Function::Min | Function::Max => Reading::Extreme,
-        Function::CountDistinct => Reading::Distinct,
-        Function::Share { .. } => Reading::Share(0),
-        _ => return MeasureKind::Count,
-    };
-    let Some(wanted) = wanted else { return MeasureKind::Count };
-    for (index, accumulator) in have.iter_mut().enumerate() {
-        let share = match (accumulator, &wanted) {
-            (Accumulator::Moments { squares }, Accumulator::Moments { squares: more }) => {
-                *squares |= more;
-                None
-            }
-            (Accumulator::Least, Accumulator::Least) => None,
-            (Accumulator::Greatest, Accumulator::Greatest) => None,
-            (Accumulator::Distinct, Accumulator::Distinct) => None,
-            (Accumulator::Categories(have), Accumulator::Categories(new)) => new.first().map(|new| {
-                let at = have.iter().position(|category| category == new);
-                at.unwrap_or_else(|| {
-                    have.push(new.clone());
-                    have.len() - 1
-                })
-            }),
-            _ => continue,
+/// What each of a lane's states is a state of, as a name: the same name is the same state.
+fn state_names(lane: &Lane, inputs: &Inputs, history: &History) -> Vec<String> {
+    let value = lane.value.map(|value| &inputs.values[value]);
+    let condition = lane.condition.map(|condition| inputs.conditions[condition].to_string());
+    let ties: Vec<String> = inputs.ties.iter().map(|tie| inputs.values[*tie].expr.to_string()).collect();
+    let windows: Vec<Option<i64>> = lane.windows.iter().map(|window| window.length).collect();
+    let name = |spec: &Spec| {
+        // Which categories are declared matters to who reads, not to what is kept.
+        let spec = match spec {
+            Spec::Categories { sample, .. } => Spec::Categories { declared: Vec::new(), sample: *sample },
+            other => other.clone(),
         };
-        return MeasureKind::Accumulated(index, share.map_or(reading, Reading::Share));
-    }
-    have.push(wanted);
-    MeasureKind::Accumulated(have.len() - 1, reading)
+        let of = format!("{value:?} {condition:?} {} {windows:?} {ties:?} {history:?} {spec:?}", lane.finite);
+        state_name(&format!("{} {of}", inputs.event_time))
+    };
+    lane.accumulators.iter().map(name).collect()
+}
+
+/// A name for what a saved state is a state of.
+pub fn state_name(of: &str) -> String {
+    let hash = Sha256::digest(format!("{STATE_FORMAT} {of}"));
+    hash[..8].iter().fold("s_".to_string(), |name, byte| format!("{name}{byte:02x}"))
 }
 
 fn derived(
@@ -303,4 +243,10 @@ fn find_or_add<T>(list: &mut Vec<T>, is: impl Fn(&T) -> bool, new: impl FnOnce()
         list.push(new());
     }
     &mut list[index]
+}
+
+fn with_metadata(field: Field, key: &str, value: &str) -> Field {
+    let mut metadata = field.metadata().clone();
+    metadata.insert(key.to_string(), value.to_string());
+    field.with_metadata(metadata)
 }

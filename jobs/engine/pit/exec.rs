@@ -1,84 +1,88 @@
 //! The operator: events and spine meet, partition by partition, entity by entity.
 //!
-//! Both sides are repartitioned by the hash of the entity and sorted, by DataFusion's operators, which spill; then
-//! [`PitExec`] merges each pair of partitions. A final merge by entity, `as_of` and `_row` makes the order of the
-//! result one and the same for any number of partitions.
+//! It asks for both inputs partitioned by entity and sorted, and DataFusion's optimizer puts its repartitioning and its
+//! sort, which spills, below it. [`PitExec`] then merges each pair of partitions: for each entity the [`Sweep`] says which
+//! rows come and go from one decision to the next, and a kernel follows.
+//!
+//! With [`Plan::everyone`] the spine is one night's, and the result also has the states that the next night starts from:
+//! of entities in the spine, and of those that only have events; the latter have no `_row`.
 
+use std::cmp::Ordering;
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
+use arrow::row::Row;
 use arrow::util::display::array_value_to_string;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::dataframe::DataFrame;
 use datafusion::error::{DataFusionError, Result as PlanResult};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr::{
+    Distribution, EquivalenceProperties, LexOrdering, OrderingRequirements, Partitioning, PhysicalExpr,
+    PhysicalSortExpr,
+};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
-use datafusion::physical_plan::repartition::RepartitionExec;
-use datafusion::physical_plan::sorts::sort::SortExec;
-use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, execute_stream};
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, PlanProperties,
+};
 use futures::StreamExt;
 
-use crate::engine::session::{self, Session};
+use crate::engine::session;
 use crate::error::{Error, Result};
 
 use super::chunk::{Events, Keys};
-use super::input::Inputs;
+use super::input::Layout;
 use super::kernel::{Factory, Kernel};
+use super::sweep::Sweep;
+use super::visible::Visible;
 
 /// One part in so many of the memory limit is set aside for the histories of entities.
 const RESERVED_SHARE: usize = 8;
 
-/// Plans and starts the computation; the stream fails with one of our errors inside DataFusion's
-/// (see [`session::error`]).
-pub async fn run(
-    session: &Session,
-    inputs: &Inputs,
-    kernel: Arc<dyn Factory>,
-    schema: SchemaRef,
-    events: DataFrame,
-    spine: DataFrame,
-) -> Result<SendableRecordBatchStream> {
-    let partitions = session.context().copied_config().target_partitions();
-    let layout = inputs.layout();
-    let events = inputs.project(events)?.create_physical_plan().await.map_err(session::error)?;
-    let spine = inputs.project_spine(spine)?.create_physical_plan().await.map_err(session::error)?;
-    let spine_order: Vec<usize> = (0..layout.keys + 2).collect();
-    let events = by_entity(events, layout.keys, &layout.order, partitions).map_err(session::error)?;
-    let spine = by_entity(spine, layout.keys, &spine_order, partitions).map_err(session::error)?;
-    let pit = PitExec::new(events, spine, kernel, schema, layout.keys);
-    let merged: Arc<dyn ExecutionPlan> = match ordering(&pit.schema(), &spine_order) {
-        Some(order) if partitions > 1 => Arc::new(SortPreservingMergeExec::new(order, Arc::new(pit))),
-        _ => Arc::new(pit),
-    };
-    execute_stream(merged, session.context().task_ctx()).map_err(session::error)
+/// What the operator computes.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub kernel: Arc<dyn Factory>,
+    pub layout: Layout,
+    /// Of the result.
+    pub schema: SchemaRef,
+    /// The instant at which everybody is asked for, whether in the spine or not, and states are returned.
+    pub everyone: Option<i64>,
 }
 
-/// Rows of an entity in one partition, each partition sorted.
-fn by_entity(
-    input: Arc<dyn ExecutionPlan>,
-    keys: usize,
-    order: &[usize],
-    partitions: usize,
-) -> PlanResult<Arc<dyn ExecutionPlan>> {
-    let key = |index: usize| column(&input.schema(), index);
-    let partitioning = match partitions {
-        1 => Partitioning::RoundRobinBatch(1),
-        _ => Partitioning::Hash((0..keys).map(key).collect(), partitions),
-    };
-    let sort = ordering(&input.schema(), order)
-        .ok_or_else(|| DataFusionError::Internal("a history without an entity".into()))?;
-    let input: Arc<dyn ExecutionPlan> = Arc::new(RepartitionExec::try_new(input, partitioning)?);
-    Ok(Arc::new(SortExec::new(sort, input).with_preserve_partitioning(true)))
+/// Merges sorted events and a sorted spine of the same entities.
+#[derive(Debug)]
+pub struct PitExec {
+    events: Arc<dyn ExecutionPlan>,
+    spine: Arc<dyn ExecutionPlan>,
+    plan: Plan,
+    metrics: ExecutionPlanMetricsSet,
+    properties: Arc<PlanProperties>,
+}
+
+impl PitExec {
+    pub fn new(events: Arc<dyn ExecutionPlan>, spine: Arc<dyn ExecutionPlan>, plan: Plan) -> PitExec {
+        let partitions = spine.properties().output_partitioning().partition_count();
+        let order: Vec<usize> = (0..plan.layout.keys + 2).collect();
+        let sorted = ordering(&plan.schema, &order).filter(|_| plan.everyone.is_none());
+        let properties = Arc::new(PlanProperties::new(
+            EquivalenceProperties::new_with_orderings(plan.schema.clone(), sorted),
+            Partitioning::UnknownPartitioning(partitions),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        ));
+        PitExec { events, spine, plan, metrics: ExecutionPlanMetricsSet::new(), properties }
+    }
+
+    fn keys(&self, schema: SchemaRef) -> Distribution {
+        Distribution::KeyPartitioned((0..self.plan.layout.keys).map(|index| column(&schema, index)).collect())
+    }
 }
 
 fn column(schema: &SchemaRef, index: usize) -> Arc<dyn PhysicalExpr> {
@@ -89,41 +93,10 @@ fn ordering(schema: &SchemaRef, order: &[usize]) -> Option<LexOrdering> {
     LexOrdering::new(order.iter().map(|&index| PhysicalSortExpr::new_default(column(schema, index))))
 }
 
-/// Merges sorted events and a sorted spine of the same entities.
-#[derive(Debug)]
-struct PitExec {
-    events: Arc<dyn ExecutionPlan>,
-    spine: Arc<dyn ExecutionPlan>,
-    kernel: Arc<dyn Factory>,
-    keys: usize,
-    metrics: ExecutionPlanMetricsSet,
-    properties: Arc<PlanProperties>,
-}
-
-impl PitExec {
-    fn new(
-        events: Arc<dyn ExecutionPlan>,
-        spine: Arc<dyn ExecutionPlan>,
-        kernel: Arc<dyn Factory>,
-        schema: SchemaRef,
-        keys: usize,
-    ) -> PitExec {
-        let partitions = spine.properties().output_partitioning().partition_count();
-        let order: Vec<usize> = (0..keys + 2).collect();
-        let equivalence = EquivalenceProperties::new_with_orderings(schema.clone(), ordering(&schema, &order));
-        let properties = Arc::new(PlanProperties::new(
-            equivalence,
-            Partitioning::UnknownPartitioning(partitions),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        ));
-        PitExec { events, spine, kernel, keys, metrics: ExecutionPlanMetricsSet::new(), properties }
-    }
-}
-
 impl DisplayAs for PitExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "PitExec: keys={}", self.keys)
+        let mode = if self.plan.everyone.is_some() { "snapshot" } else { "history" };
+        write!(f, "PitExec: {mode}, keys={}, windows={}", self.plan.layout.keys, self.plan.kernel.rings().count())
     }
 }
 
@@ -136,8 +109,20 @@ impl ExecutionPlan for PitExec {
         &self.properties
     }
 
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        let (events, spine) = (self.keys(self.events.schema()), self.keys(self.spine.schema()));
+        InputDistributionRequirements::co_partitioned(vec![events, spine])
+    }
+
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        let spine_order: Vec<usize> = (0..self.plan.layout.keys + 2).collect();
+        let events = ordering(&self.events.schema(), &self.plan.layout.order);
+        let spine = ordering(&self.spine.schema(), &spine_order);
+        vec![events.map(OrderingRequirements::from), spine.map(OrderingRequirements::from)]
+    }
+
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![false, true]
+        vec![false, self.plan.everyone.is_none()]
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
@@ -157,9 +142,7 @@ impl ExecutionPlan for PitExec {
         _: ReplaceChildrenOptions,
     ) -> PlanResult<Arc<dyn ExecutionPlan>> {
         match <[_; 2]>::try_from(children) {
-            Ok([events, spine]) => {
-                Ok(Arc::new(PitExec::new(events, spine, self.kernel.clone(), self.schema(), self.keys)))
-            }
+            Ok([events, spine]) => Ok(Arc::new(PitExec::new(events, spine, self.plan.clone()))),
             Err(children) => {
                 Err(DataFusionError::Internal(format!("PitExec has two inputs and was given {}", children.len())))
             }
@@ -167,8 +150,7 @@ impl ExecutionPlan for PitExec {
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> PlanResult<Arc<dyn ExecutionPlan>> {
-        let options = ReplaceChildrenOptions::new(datafusion::physical_plan::ChildrenPropertiesMode::Recompute);
-        self.replace_children(children, options)
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> PlanResult<SendableRecordBatchStream> {
@@ -176,25 +158,33 @@ impl ExecutionPlan for PitExec {
         if let MemoryLimit::Finite(limit) = context.memory_pool().memory_limit() {
             memory.try_grow(limit / (RESERVED_SHARE * self.properties.partitioning.partition_count()))?;
         }
-        let types = |schema: SchemaRef| (0..self.keys).map(move |i| schema.field(i).data_type().clone());
+        let key_count = self.plan.layout.keys;
+        let types = |schema: SchemaRef| (0..key_count).map(move |i| schema.field(i).data_type().clone());
         let keys = || Keys::new(types(self.spine.schema())).map_err(wrap);
         let events = self.events.execute(partition, context.clone())?;
         let mut merge = Merge {
-            events: Events::new(events, keys()?, self.keys, memory),
+            events: Events::new(events, keys()?, key_count, memory),
             spine: self.spine.execute(partition, context)?,
             keys: keys()?,
-            key_count: self.keys,
-            kernel: self.kernel.kernel(),
+            spine_schema: self.spine.schema(),
+            spine_kernel: Loaded::new(&self.plan).map_err(wrap)?,
+            others: Others::new(&self.plan).map_err(wrap)?,
+            visible: (0, Visible::default()),
+            plan: self.plan.clone(),
+            ended: false,
         };
         let schema = self.schema();
         let metrics = BaselineMetrics::new(&self.metrics, partition);
         let mut stream = RecordBatchReceiverStreamBuilder::new(schema.clone(), 2);
         let sender = stream.tx();
         stream.spawn(async move {
-            while let Some(batch) = merge.next(&schema).await.map_err(wrap)? {
-                metrics.record_output(batch.num_rows());
-                if sender.send(Ok(batch)).await.is_err() {
-                    break; // nobody reads any more
+            while let Some(batches) = merge.next().await.map_err(wrap)? {
+                for batch in batches {
+                    metrics.record_output(batch.num_rows());
+                    let batch = RecordBatch::try_new(schema.clone(), batch.columns().to_vec())?;
+                    if sender.send(Ok(batch)).await.is_err() {
+                        return Ok(()); // nobody reads any more
+                    }
                 }
             }
             Ok(())
@@ -207,8 +197,79 @@ impl ExecutionPlan for PitExec {
     }
 }
 
-fn wrap(error: Error) -> DataFusionError {
+pub fn wrap(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
+}
+
+/// A kernel and the chunk it was loaded with.
+struct Loaded {
+    kernel: Box<dyn Kernel>,
+    chunk: usize,
+    sweep: Sweep,
+    changes: Vec<super::state::Change>,
+}
+
+impl Loaded {
+    fn new(plan: &Plan) -> Result<Loaded> {
+        Ok(Loaded { kernel: plan.kernel.kernel()?, chunk: 0, sweep: Sweep::default(), changes: Vec::new() })
+    }
+
+    /// Starts with an entity; `None` if it has no events.
+    fn enter(&mut self, events: &Events, entity: Option<usize>, visible: &Visible, plan: &Plan) -> Result<()> {
+        self.kernel.clear();
+        let rows = match (entity, events.chunk()) {
+            (Some(entity), Some(chunk)) => {
+                if self.chunk != events.chunks {
+                    self.kernel.load(chunk)?;
+                    self.chunk = events.chunks;
+                }
+                chunk.entities()[entity].clone()
+            }
+            _ => 0..0,
+        };
+        self.sweep.enter(rows, visible, plan.kernel.rings());
+        Ok(())
+    }
+
+    /// A row of results, and of states if they are asked for.
+    fn decide(&mut self, as_of: i64, visible: &Visible, plan: &Plan) -> Result<(), super::kernel::Fault> {
+        self.sweep.step(as_of, visible, plan.kernel.rings(), &mut self.changes);
+        if self.kernel.apply(&self.changes)? {
+            self.sweep.present(&mut self.changes);
+            self.kernel.rebuild(&self.changes)?;
+        }
+        self.kernel.read(as_of)?;
+        if plan.everyone.is_some() {
+            self.kernel.save();
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, batch: &RecordBatch, plan: &Plan) -> Result<RecordBatch> {
+        let computed = self.kernel.finish(batch)?;
+        if plan.everyone.is_none() {
+            return Ok(computed);
+        }
+        let mut fields: Vec<_> = computed.schema().fields().iter().cloned().collect();
+        let mut columns = computed.columns().to_vec();
+        for (name, column) in plan.kernel.state().iter().zip(self.kernel.finish_state()) {
+            fields.push(Arc::new(arrow::datatypes::Field::new(name, column.data_type().clone(), true)));
+            columns.push(column);
+        }
+        Ok(RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), columns)?)
+    }
+}
+
+/// Entities that are not in the spine, kept apart so that rows of the spine stay as they came.
+struct Others {
+    loaded: Loaded,
+    keys: Vec<Vec<ArrayRef>>,
+}
+
+impl Others {
+    fn new(plan: &Plan) -> Result<Others> {
+        Ok(Others { loaded: Loaded::new(plan)?, keys: Vec::new() })
+    }
 }
 
 /// One partition's merge.
@@ -216,43 +277,127 @@ struct Merge {
     events: Events,
     spine: SendableRecordBatchStream,
     keys: Keys,
-    key_count: usize,
-    kernel: Box<dyn Kernel>,
+    spine_schema: SchemaRef,
+    spine_kernel: Loaded,
+    others: Others,
+    /// The clocks of the chunk of that number.
+    visible: (usize, Visible),
+    plan: Plan,
+    ended: bool,
 }
 
 impl Merge {
-    /// The result for the next batch of the spine.
-    async fn next(&mut self, schema: &SchemaRef) -> Result<Option<RecordBatch>> {
-        let Some(batch) = self.spine.next().await.transpose().map_err(session::error)? else { return Ok(None) };
-        let keys = self.keys.rows(&batch.columns()[..self.key_count])?;
-        let as_of = batch.column(self.key_count);
+    /// The result for the next batch of the spine; with everyone asked for also of entities on the way.
+    async fn next(&mut self) -> Result<Option<Vec<RecordBatch>>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let mut results = Vec::new();
+        match self.spine.next().await.transpose().map_err(session::error)? {
+            Some(batch) => results.push(self.of_spine(&batch).await?),
+            None => {
+                self.ended = true;
+                if self.plan.everyone.is_some() {
+                    while let Some(entity) = self.stand().await? {
+                        self.other(entity)?;
+                    }
+                }
+            }
+        }
+        if !self.others.keys.is_empty() {
+            results.push(self.finish_others()?);
+        }
+        Ok(Some(results))
+    }
+
+    async fn of_spine(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let key_count = self.plan.layout.keys;
+        let keys = self.keys.rows(&batch.columns()[..key_count])?;
+        let as_of = batch.column(key_count);
         let times = as_of
             .as_primitive_opt::<TimestampMicrosecondType>()
             .filter(|times| times.null_count() == 0)
             .ok_or_else(|| Error::internal("a spine row has no as_of"))?;
-        let mut entity: Range<usize> = 0..0;
         for row in 0..batch.num_rows() {
             if row == 0 || keys.row(row) != keys.row(row - 1) {
-                let (found, moved) = self.events.seek(keys.row(row)).await?;
-                if let (true, Some(chunk)) = (moved, self.events.chunk()) {
-                    self.kernel.load(chunk)?;
-                }
-                entity = found.unwrap_or(0..0);
+                let entity = self.seek(keys.row(row)).await?;
+                self.spine_kernel.enter(&self.events, entity, &self.visible.1, &self.plan)?;
             }
-            let computed = self.kernel.row(entity.clone(), times.value(row));
-            computed.map_err(|fault| Error::data(format!("{}: {}", self.place(&batch, row), fault.0)))?;
+            let decided = self.spine_kernel.decide(times.value(row), &self.visible.1, &self.plan);
+            decided.map_err(|fault| Error::data(format!("{}: {}", self.place(batch, row), fault.0)))?;
         }
-        let computed = self.kernel.finish(&batch)?;
-        Ok(Some(RecordBatch::try_new(schema.clone(), computed.columns().to_vec())?))
+        self.spine_kernel.finish(batch, &self.plan)
+    }
+
+    /// Where the cursor over events stands, with the clocks of that chunk at hand.
+    async fn stand(&mut self) -> Result<Option<usize>> {
+        let entity = self.events.entity().await?;
+        if let (Some(chunk), true) = (self.events.chunk(), self.visible.0 != self.events.chunks) {
+            self.visible = (self.events.chunks, Visible::of(&chunk.batch, &self.plan.layout)?);
+        }
+        Ok(entity)
+    }
+
+    /// Moves to an entity after the last one asked for; `None` if it has no events.
+    async fn seek(&mut self, key: Row<'_>) -> Result<Option<usize>> {
+        loop {
+            let Some(entity) = self.stand().await? else { return Ok(None) };
+            let found = self.events.chunk().map_or(Ordering::Greater, |chunk| chunk.key(entity).cmp(&key));
+            match found {
+                Ordering::Equal => {
+                    self.events.advance();
+                    return Ok(Some(entity));
+                }
+                Ordering::Greater => return Ok(None),
+                Ordering::Less if self.plan.everyone.is_some() => self.other(entity)?,
+                Ordering::Less => self.events.advance(),
+            }
+        }
+    }
+
+    /// An entity that has events and is not in the spine.
+    fn other(&mut self, entity: usize) -> Result<()> {
+        self.events.advance();
+        let (Some(chunk), Some(as_of)) = (self.events.chunk(), self.plan.everyone) else { return Ok(()) };
+        let first = chunk.entities()[entity].start;
+        let key: Vec<ArrayRef> =
+            chunk.batch.columns()[..self.plan.layout.keys].iter().map(|column| column.slice(first, 1)).collect();
+        self.others.loaded.enter(&self.events, Some(entity), &self.visible.1, &self.plan)?;
+        let decided = self.others.loaded.decide(as_of, &self.visible.1, &self.plan);
+        decided.map_err(|fault| Error::data(format!("an entity that is in no spine: {}", fault.0)))?;
+        self.others.keys.push(key);
+        Ok(())
+    }
+
+    fn finish_others(&mut self) -> Result<RecordBatch> {
+        let rows = std::mem::take(&mut self.others.keys);
+        let as_of = self.plan.everyone.unwrap_or_default();
+        let mut columns = Vec::new();
+        for key in 0..self.plan.layout.keys {
+            let values: Vec<&dyn Array> = rows.iter().map(|row| row[key].as_ref()).collect();
+            columns.push(arrow::compute::concat(&values)?);
+        }
+        let times = TimestampMicrosecondArray::from_value(as_of, rows.len());
+        columns.push(Arc::new(times.with_timezone("UTC")));
+        columns.push(Arc::new(Int64Array::new_null(rows.len())));
+        let fields = self.spine_schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        let schema = arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
+        let batch = RecordBatch::try_new(Arc::new(schema), columns)?;
+        self.others.loaded.finish(&batch, &self.plan)
     }
 
     /// Names a spine row for an error.
     fn place(&self, batch: &RecordBatch, row: usize) -> String {
-        let schema = batch.schema();
-        let columns = (0..=self.key_count).map(|index| {
-            let value = array_value_to_string(batch.column(index), row).unwrap_or_default();
-            format!("{} = {value}", schema.field(index).name())
-        });
-        columns.collect::<Vec<_>>().join(", ")
+        place(batch, row, self.plan.layout.keys)
     }
+}
+
+/// Names a row by entity and as_of.
+pub fn place(batch: &RecordBatch, row: usize, keys: usize) -> String {
+    let schema = batch.schema();
+    let columns = (0..=keys).map(|index| {
+        let value = array_value_to_string(batch.column(index), row).unwrap_or_default();
+        format!("{} = {value}", schema.field(index).name())
+    });
+    columns.collect::<Vec<_>>().join(", ")
 }

@@ -1,22 +1,24 @@
 //! The kernel of feature groups: lanes over one entity, then derived columns over the batch.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Decimal128Builder, Float64Builder, Int64Builder};
-use arrow::datatypes::{DataType, Schema};
+use arrow::array::{ArrayRef, BinaryArray};
+use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
+use arrow::row::{RowConverter, SortField};
 use datafusion::physical_expr::PhysicalExpr;
 
 use crate::engine::session;
 use crate::error::{Context, Result};
 
 use super::chunk::Chunk;
-use super::compile::{self, MeasureKind, Reading};
+use super::compile;
 use super::input::Layout;
 use super::kernel::{self, Fault};
 use super::lane::Lane;
-use super::output::{Column, Picked};
+use super::output::Column;
+use super::rings::Rings;
+use super::state::{Change, Writer};
 use super::visible::Visible;
 
 /// The compiled group, shared by the partitions.
@@ -24,8 +26,10 @@ use super::visible::Visible;
 pub struct Factory {
     lanes: Vec<compile::Lane>,
     features: Vec<compile::Output>,
-    derived: Vec<(Arc<dyn PhysicalExpr>, Arc<arrow::datatypes::Field>)>,
+    derived: Vec<(Arc<dyn PhysicalExpr>, Arc<Field>)>,
     layout: Layout,
+    rings: Rings,
+    state: Vec<String>,
 }
 
 impl Factory {
@@ -35,90 +39,79 @@ impl Factory {
             features: group.features.clone(),
             derived: group.derived.iter().map(|d| (d.expr.clone(), d.field.clone())).collect(),
             layout: group.inputs.layout(),
+            rings: group.rings(),
+            state: group.lanes.iter().flat_map(|lane| lane.state.iter().cloned()).collect(),
         })
-    }
-
-    fn column(&self, index: usize) -> Column {
-        let data_type = &self.features[index].data_type;
-        for lane in &self.lanes {
-            for measure in lane.windows.iter().flat_map(|w| &w.measures).filter(|m| m.feature == index) {
-                let picked = matches!(
-                    measure.kind,
-                    MeasureKind::First | MeasureKind::Last | MeasureKind::Accumulated(_, Reading::Extreme)
-                );
-                if let (true, Some(value)) = (picked, lane.value) {
-                    return Column::Picked { value, rows: Picked::new(data_type.clone()) };
-                }
-            }
-        }
-        match data_type {
-            DataType::Int64 => Column::Int(Int64Builder::new()),
-            DataType::Decimal128(..) => Column::Decimal(Decimal128Builder::new().with_data_type(data_type.clone())),
-            _ => Column::Float(Float64Builder::new()),
-        }
     }
 }
 
 impl kernel::Factory for Factory {
-    fn kernel(&self) -> Box<dyn kernel::Kernel> {
-        Box::new(Kernel {
-            lanes: self.lanes.iter().map(Lane::new).collect(),
-            columns: (0..self.features.len()).map(|index| self.column(index)).collect(),
-            fields: self.features.iter().map(|f| f.name.clone()).collect(),
+    fn kernel(&self) -> Result<Box<dyn kernel::Kernel>> {
+        let ordered = self.lanes.iter().flat_map(|lane| &lane.accumulators).any(compile::Spec::is_ordered);
+        Ok(Box::new(Kernel {
+            lanes: self.lanes.iter().map(|lane| Lane::new(lane, &self.rings)).collect(),
+            columns: self.features.iter().map(|feature| Column::new(&feature.data_type)).collect(),
+            features: self.features.clone(),
             derived: self.derived.clone(),
             layout: self.layout.clone(),
-            visible: Visible::default(),
-            entity: 0..0,
-        })
+            ordered,
+            writer: Writer::default(),
+        }))
+    }
+
+    fn rings(&self) -> &Rings {
+        &self.rings
+    }
+
+    fn state(&self) -> &[String] {
+        &self.state
     }
 }
 
 struct Kernel {
     lanes: Vec<Lane>,
     columns: Vec<Column>,
-    fields: Vec<String>,
-    derived: Vec<(Arc<dyn PhysicalExpr>, Arc<arrow::datatypes::Field>)>,
+    features: Vec<compile::Output>,
+    derived: Vec<(Arc<dyn PhysicalExpr>, Arc<Field>)>,
     layout: Layout,
-    visible: Visible,
-    entity: Range<usize>,
+    /// Whether the place of rows in the total order is asked for.
+    ordered: bool,
+    writer: Writer,
 }
 
 impl kernel::Kernel for Kernel {
     fn load(&mut self, chunk: &Chunk) -> Result<()> {
-        self.visible.load(chunk, &self.layout)?;
-        for lane in &mut self.lanes {
-            lane.load(chunk, &self.layout)?;
-        }
-        for column in &mut self.columns {
-            if let Column::Picked { value, rows } = column {
-                rows.load(chunk.batch.column(self.layout.values + *value))?;
-            }
-        }
-        self.entity = 0..0;
-        Ok(())
+        let times = Visible::of(&chunk.batch, &self.layout)?.times;
+        let order = if self.ordered { Some(order(chunk, &self.layout)?) } else { None };
+        self.lanes.iter_mut().try_for_each(|lane| lane.load(chunk, &self.layout, &times, order.as_ref()))
     }
 
-    fn row(&mut self, entity: Range<usize>, as_of: i64) -> Result<(), Fault> {
-        let (before, all_known) = match entity.is_empty() {
-            true => (0..0, true),
-            false => self.visible.before(entity.clone(), as_of),
-        };
-        if !entity.is_empty() && entity != self.entity {
-            self.lanes.iter_mut().for_each(|lane| lane.enter(&entity));
-            self.entity = entity;
-        }
+    fn clear(&mut self) {
+        self.lanes.iter_mut().for_each(Lane::clear);
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Result<bool, Fault> {
+        let mut lost = false;
         for lane in &mut self.lanes {
-            lane.sweep(&self.visible, &before, all_known, as_of, &mut self.columns)?;
+            lost |= lane.apply(changes)?;
         }
-        Ok(())
+        Ok(lost)
+    }
+
+    fn rebuild(&mut self, rows: &[Change]) -> Result<(), Fault> {
+        self.lanes.iter_mut().try_for_each(|lane| lane.rebuild(rows))
+    }
+
+    fn read(&mut self, as_of: i64) -> Result<(), Fault> {
+        self.lanes.iter_mut().try_for_each(|lane| lane.read(as_of, &mut self.columns))
     }
 
     fn finish(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let mut fields: Vec<_> = batch.schema().fields().iter().cloned().collect();
+        let mut fields: Vec<Arc<Field>> = batch.schema().fields().iter().cloned().collect();
         let mut columns = batch.columns().to_vec();
-        for (name, column) in self.fields.iter().zip(&mut self.columns) {
+        for (feature, column) in self.features.iter().zip(&mut self.columns) {
             let array = column.finish()?;
-            fields.push(Arc::new(arrow::datatypes::Field::new(name, array.data_type().clone(), true)));
+            fields.push(Arc::new(Field::new(&feature.name, array.data_type().clone(), true)));
             columns.push(array);
         }
         for (expr, field) in &self.derived {
@@ -128,6 +121,37 @@ impl kernel::Kernel for Kernel {
             columns.push(value.map_err(session::error).with_context(|| format!("derived {}", field.name()))?);
             fields.push(field.clone());
         }
-        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+        let hidden = |field: &Field| self.features.iter().any(|f| f.hidden && f.name == *field.name());
+        let shown: Vec<usize> = (0..fields.len()).filter(|&index| !hidden(&fields[index])).collect();
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?.project(&shown)?)
+    }
+
+    fn save(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.save(&mut self.writer));
+    }
+
+    fn finish_state(&mut self) -> Vec<ArrayRef> {
+        self.lanes.iter_mut().flat_map(Lane::finish_state).collect()
+    }
+
+    fn restore(&mut self, columns: &[&BinaryArray], row: usize) -> Result<()> {
+        let mut rest = columns;
+        for lane in &mut self.lanes {
+            let taken = lane.restore(rest, row)?;
+            rest = &rest[taken..];
+        }
+        Ok(())
+    }
+}
+
+/// The places of a chunk's rows in the order of rows with equal event time.
+pub fn order(chunk: &Chunk, layout: &Layout) -> Result<arrow::row::Rows> {
+    let columns: Vec<ArrayRef> =
+        layout.order[layout.keys + 1..].iter().map(|&index| chunk.batch.column(index).clone()).collect();
+    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+    let converter = RowConverter::new(fields)?;
+    match columns.is_empty() {
+        true => Ok(converter.empty_rows(0, 0)),
+        false => Ok(converter.convert_columns(&columns)?),
     }
 }

@@ -1,8 +1,6 @@
-//! What a kernel is: the computation for one spine row over one entity's events, and the errors it can have.
+//! What a kernel is: the state of one entity at a time, and the columns and states that are read from it.
 
-use std::ops::Range;
-
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
@@ -11,23 +9,48 @@ use arrow::record_batch::RecordBatch;
 use crate::error::{Error, Result};
 
 use super::chunk::Chunk;
+use super::rings::Rings;
+use super::state::Change;
 
 /// Makes one kernel per partition.
 pub trait Factory: Send + Sync + std::fmt::Debug {
-    fn kernel(&self) -> Box<dyn Kernel>;
+    fn kernel(&self) -> Result<Box<dyn Kernel>>;
+
+    fn rings(&self) -> &Rings;
+
+    /// Names of the columns of a saved state: a binary each, named after what it is the state of, so that a column of
+    /// the same name is a state of the same thing.
+    fn state(&self) -> &[String];
 }
 
-/// Computes columns for spine rows. The calls come in this order: a chunk of whole entities, any number of spine rows
-/// over entities of that chunk in ascending order, the next chunk …; `finish` at any point between rows.
+/// Follows one entity at a time through its changes.
 pub trait Kernel: Send {
-    /// Events to look at from now on.
+    /// Events that changes speak of from now on.
     fn load(&mut self, chunk: &Chunk) -> Result<()>;
 
-    /// One spine row; the entity's rows in the chunk, empty where it has no events.
-    fn row(&mut self, entity: Range<usize>, as_of: i64) -> Result<(), Fault>;
+    /// Another entity, of which nothing is known.
+    fn clear(&mut self);
 
-    /// The columns of the spine rows since the last call; `batch` has the spine's columns of the same rows.
+    /// Follows changes; true if [`Self::rebuild`] must be given all rows that are in.
+    fn apply(&mut self, changes: &[Change]) -> Result<bool, Fault>;
+
+    /// Starts anew, where that was asked for, with all rows that are in, each as it enters its ring.
+    fn rebuild(&mut self, rows: &[Change]) -> Result<(), Fault>;
+
+    /// Appends a row of results.
+    fn read(&mut self, as_of: i64) -> Result<(), Fault>;
+
+    /// The result columns since the last call; `batch` has the spine's columns of the same rows.
     fn finish(&mut self, batch: &RecordBatch) -> Result<RecordBatch>;
+
+    /// Appends a row of states.
+    fn save(&mut self);
+
+    /// The states since the last call, one column per name of [`Factory::state`]; null where nothing is known.
+    fn finish_state(&mut self) -> Vec<ArrayRef>;
+
+    /// An entity as it was saved, in columns in the order of [`Factory::state`].
+    fn restore(&mut self, columns: &[&BinaryArray], row: usize) -> Result<()>;
 }
 
 /// A value that cannot be computed for a spine row; whoever knows the entity makes an error of it.

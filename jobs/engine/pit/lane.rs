@@ -1,106 +1,149 @@
-//! A lane at work: the rows that pass its condition, swept from the newest to the oldest through all of its windows.
-//!
-//! Windows are nested, so each row enters the accumulators once and every window reads them where it begins. All rows
-//! of a spine row are looked at for each spine row; an entity's cost is its spine rows times the events in the longest
-//! window.
+//! A lane at work: the rows that pass its condition, followed by its accumulators.
 
-use std::ops::Range;
-
-use arrow::array::{Array, AsArray};
-use arrow::buffer::BooleanBuffer;
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder};
+use arrow::buffer::{BooleanBuffer, ScalarBuffer};
 use arrow::datatypes::Float64Type;
+use arrow::row::Rows;
+use std::sync::Arc;
 
-use crate::define::features::TimeUnit;
 use crate::error::Result;
 
-use super::accumulate::{self, Accumulate};
 use super::chunk::Chunk;
 use super::compile;
 use super::input::Layout;
 use super::kernel::{Fault, unexpected};
 use super::output::Column;
-use super::visible::Visible;
+use super::rings::Rings;
+use super::state::{Accumulator, Change, Load, OUT, RETRACTED, Ring, Window, Writer};
 
 pub struct Lane {
     plan: compile::Lane,
-    accumulators: Vec<Box<dyn Accumulate>>,
-    /// Rows of the chunk that pass.
-    rows: Vec<u32>,
-    /// Those of the current entity, as positions in `rows`.
-    entity: Range<usize>,
-    /// Those of the current spine row, where not all were known.
-    seen: Vec<u32>,
+    accumulators: Vec<Followed>,
+    /// The lane's ring for each of the kernel's.
+    onto: Vec<Ring>,
+    /// Rows of the chunk that pass; `None` if all do.
+    passes: Option<BooleanBuffer>,
+    changes: Vec<Change>,
+    windows: Vec<Ring>,
+}
+
+struct Followed {
+    state: Box<dyn Accumulator>,
+    lost: bool,
+    saved: BinaryBuilder,
 }
 
 impl Lane {
-    pub fn new(plan: &compile::Lane) -> Lane {
-        let accumulators = plan.accumulators.iter().map(accumulate::new).collect();
-        Lane { plan: plan.clone(), accumulators, rows: Vec::new(), entity: 0..0, seen: Vec::new() }
-    }
-
-    pub fn load(&mut self, chunk: &Chunk, layout: &Layout) -> Result<()> {
-        let mask = self.mask(chunk, layout)?;
-        self.rows.clear();
-        match mask {
-            Some(mask) => self.rows.extend(mask.set_indices_u32()),
-            None => self.rows.extend(0..chunk.batch.num_rows() as u32),
-        }
-        self.entity = 0..0;
-        if let Some(value) = self.plan.value {
-            let column = chunk.batch.column(layout.values + value);
-            for accumulator in &mut self.accumulators {
-                accumulator.load(column)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Moves to an entity after the current one.
-    pub fn enter(&mut self, entity: &Range<usize>) {
-        let rest = &self.rows[self.entity.end..];
-        let start = self.entity.end + rest.partition_point(|&row| (row as usize) < entity.start);
-        let length = self.rows[start..].partition_point(|&row| (row as usize) < entity.end);
-        self.entity = start..start + length;
-    }
-
-    /// Appends one value to each of the lane's columns. `before` are the entity's rows before `as_of`; `all_known` says
-    /// that none of them has to be left out.
-    pub fn sweep(
-        &mut self,
-        visible: &Visible,
-        before: &Range<usize>,
-        all_known: bool,
-        as_of: i64,
-        columns: &mut [Column],
-    ) -> Result<(), Fault> {
-        let candidates = &self.rows[self.entity.clone()];
-        let end = candidates.partition_point(|&row| (row as usize) < before.end);
-        let start = self.plan.windows.last().map_or(0, |longest| first_in(&candidates[..end], visible, longest, as_of));
-        let candidates = &candidates[start..end];
-        let seen = if all_known {
-            candidates
-        } else {
-            self.seen.clear();
-            self.seen.extend(candidates.iter().filter(|&&row| visible.known(row as usize, as_of)));
-            &self.seen
+    pub fn new(plan: &compile::Lane, rings: &Rings) -> Lane {
+        let own = plan.rings();
+        let followed = |spec: &compile::Spec| Followed {
+            state: spec.build(plan.data_type.as_ref(), own.count()),
+            lost: false,
+            saved: BinaryBuilder::new(),
         };
-        self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear());
-        let mut entered = seen.len();
-        for window in &self.plan.windows {
-            let first = first_in(&seen[..entered], visible, window, as_of);
-            if first < entered {
-                for accumulator in &mut self.accumulators {
-                    accumulator.add(&seen[first..entered])?;
-                }
+        Lane {
+            accumulators: plan.accumulators.iter().map(followed).collect(),
+            onto: rings.onto(&own),
+            passes: None,
+            changes: Vec::new(),
+            windows: plan.windows.iter().map(|window| own.ring(window.length)).collect(),
+            plan: plan.clone(),
+        }
+    }
+
+    pub fn load(
+        &mut self,
+        chunk: &Chunk,
+        layout: &Layout,
+        times: &ScalarBuffer<i64>,
+        order: Option<&Rows>,
+    ) -> Result<()> {
+        self.passes = self.mask(chunk, layout)?;
+        let value = self.plan.value.map(|value| chunk.batch.column(layout.values + value));
+        let load = Load { times, value, order, rows: self.passes.as_ref() };
+        self.accumulators.iter_mut().try_for_each(|followed| followed.state.load(&load))
+    }
+
+    pub fn clear(&mut self) {
+        for followed in &mut self.accumulators {
+            followed.state.clear();
+            followed.lost = false;
+        }
+    }
+
+    /// Follows what concerns the lane; true if an accumulator lost track.
+    pub fn apply(&mut self, changes: &[Change]) -> Result<bool, Fault> {
+        self.select(changes);
+        let mut lost = false;
+        if !self.changes.is_empty() {
+            for followed in &mut self.accumulators {
+                followed.lost |= followed.state.apply(&self.changes)?;
+                lost |= followed.lost;
             }
-            entered = first;
-            for measure in &window.measures {
-                let column = &mut columns[measure.feature];
-                write(&measure.kind, &seen[first..], visible, as_of, &mut self.accumulators, column)
-                    .map_err(|fault| Fault(format!("{}: {}", measure.name, fault.0)))?;
+        }
+        Ok(lost)
+    }
+
+    pub fn rebuild(&mut self, rows: &[Change]) -> Result<(), Fault> {
+        self.select(rows);
+        for followed in self.accumulators.iter_mut().filter(|followed| followed.lost) {
+            followed.state.clear();
+            followed.state.apply(&self.changes)?;
+            followed.lost = false;
+        }
+        Ok(())
+    }
+
+    pub fn read(&mut self, as_of: i64, columns: &mut [Column]) -> Result<(), Fault> {
+        for (plan, ring) in self.plan.windows.iter().zip(&self.windows) {
+            let from = plan.length.map_or(i64::MIN, |length| as_of.saturating_sub(length));
+            let window = Window { ring: *ring, from, as_of };
+            for measure in &plan.measures {
+                let state = &mut self.accumulators[measure.accumulator].state;
+                let read = state.read(&measure.reading, &window, &mut columns[measure.feature]);
+                read.map_err(|fault| Fault(format!("{}: {}", measure.name, fault.0)))?;
             }
         }
         Ok(())
+    }
+
+    pub fn save(&mut self, writer: &mut Writer) {
+        for followed in &mut self.accumulators {
+            writer.bytes.clear();
+            followed.state.save(writer);
+            followed.saved.append_option(Some(&writer.bytes).filter(|bytes| !bytes.is_empty()));
+        }
+    }
+
+    pub fn finish_state(&mut self) -> impl Iterator<Item = ArrayRef> {
+        self.accumulators.iter_mut().map(|followed| Arc::new(followed.saved.finish()) as ArrayRef)
+    }
+
+    /// One column per accumulator; returns how many.
+    pub fn restore(&mut self, columns: &[&BinaryArray], row: usize) -> Result<usize> {
+        for (followed, column) in self.accumulators.iter_mut().zip(columns) {
+            followed.lost = false;
+            let bytes: &[u8] = if column.is_null(row) { &[] } else { column.value(row) };
+            followed.state.restore(bytes)?;
+        }
+        Ok(self.accumulators.len())
+    }
+
+    /// The changes of rows that pass, in the lane's own rings.
+    fn select(&mut self, changes: &[Change]) {
+        let onto = |ring: Ring| match ring {
+            OUT | RETRACTED => ring,
+            ring => self.onto[usize::from(ring)],
+        };
+        self.changes.clear();
+        for change in changes {
+            let (from, to) = (onto(change.from), onto(change.to));
+            let absent = from == OUT && (to == OUT || to == RETRACTED);
+            let passes = self.passes.as_ref().is_none_or(|passes| passes.value(change.row as usize));
+            if passes && from != to && !absent {
+                self.changes.push(Change { row: change.row, from, to });
+            }
+        }
     }
 
     /// Which rows of the chunk pass; `None` if all do.
@@ -122,40 +165,4 @@ impl Lane {
         }
         Ok(masks.into_iter().reduce(|a, b| &a & &b))
     }
-}
-
-/// The first of sorted rows that lies in a window ending at `as_of`.
-fn first_in(rows: &[u32], visible: &Visible, window: &compile::Window, as_of: i64) -> usize {
-    match window.length {
-        Some(length) => {
-            let from = as_of.saturating_sub(length);
-            rows.partition_point(|&row| visible.time(row as usize) < from)
-        }
-        None => 0,
-    }
-}
-
-fn write(
-    kind: &compile::MeasureKind,
-    rows: &[u32],
-    visible: &Visible,
-    as_of: i64,
-    accumulators: &mut [Box<dyn Accumulate>],
-    column: &mut Column,
-) -> Result<(), Fault> {
-    let age = |row: Option<&u32>, unit: TimeUnit| row.map(|&row| in_unit(as_of, visible.time(row as usize), unit));
-    match kind {
-        compile::MeasureKind::Count => column.int(rows.len() as i64),
-        compile::MeasureKind::First => column.row(rows.first().copied()),
-        compile::MeasureKind::Last => column.row(rows.last().copied()),
-        compile::MeasureKind::SinceFirst(unit) => column.float(age(rows.first(), *unit)),
-        compile::MeasureKind::SinceLast(unit) => column.float(age(rows.last(), *unit)),
-        compile::MeasureKind::Accumulated(index, reading) => accumulators[*index].read(*reading, rows, column)?,
-    }
-    Ok(())
-}
-
-/// The time from one instant to a later one. Instants may be so far apart that their difference is no i64.
-pub fn in_unit(later: i64, earlier: i64, unit: TimeUnit) -> f64 {
-    (i128::from(later) - i128::from(earlier)) as f64 / unit.micros() as f64
 }

@@ -9,6 +9,7 @@ use crate::define::sequence::{Field as SequenceField, FieldValue};
 use crate::define::{Diagnostic, Sequence};
 use crate::engine::session::Session;
 
+use super::compile;
 use super::expression::{Checked, Scope};
 use super::history::{documented, head, no_order, start};
 use super::input::Inputs;
@@ -21,6 +22,8 @@ pub struct Lists {
     pub window: Option<i64>,
     pub fields: Vec<ListField>,
     pub schema: SchemaRef,
+    /// Names what a saved state is a state of.
+    pub state: String,
 }
 
 #[derive(Debug, Clone)]
@@ -59,7 +62,12 @@ pub fn sequence(
         return Err(out);
     }
     let window = sequence.window.map(|w| w.micros());
-    Ok(Lists { inputs, length: sequence.length, window, fields: list_fields, schema: Arc::new(Schema::new(fields)) })
+    let state = compile::state_name(&format!(
+        "{:?} {inputs:?} {} {window:?} {list_fields:?}",
+        sequence.history, sequence.length
+    ));
+    let schema = Arc::new(Schema::new(fields));
+    Ok(Lists { inputs, length: sequence.length, window, fields: list_fields, schema, state })
 }
 
 fn list_field(field: &SequenceField, scope: &Scope, inputs: &mut Inputs) -> Checked<(ListField, DataType)> {

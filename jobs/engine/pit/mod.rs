@@ -29,7 +29,6 @@
 //!
 //! Memory: an entity's history is gathered before it is swept, and counted against the session's limit.
 
-mod accumulate;
 mod chunk;
 mod compile;
 mod exact;
@@ -41,20 +40,33 @@ mod input;
 mod kernel;
 mod lane;
 mod lists;
+pub mod node;
 mod output;
+mod rings;
 mod sequence;
+mod specs;
+mod state;
+mod sweep;
 mod visible;
 
+use std::sync::Arc;
+
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::Column;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, SortExpr};
 
 use crate::define::diagnostic;
 use crate::define::{Diagnostic, FeatureGroup, Sequence};
 use crate::error::Result;
 
 use super::plan::{KNOWN_FROM, KNOWN_UNTIL};
-use super::session::Session;
+use super::session::{self, Session};
+use exec::Plan;
+use input::Inputs;
+use kernel::Factory;
+use node::PointInTime;
 
 /// Column of an as-of instant in spines and results: timestamp (µs, UTC).
 pub const AS_OF: &str = "as_of";
@@ -78,8 +90,7 @@ pub async fn features(
 ) -> Result<SendableRecordBatchStream> {
     let compiled = compile::group(session, group, event_time, tie_breaker, events.schema().as_arrow())
         .map_err(diagnostic::into_error)?;
-    let kernel = group::Factory::new(&compiled);
-    exec::run(session, &compiled.inputs, kernel, compiled.schema, events, spine).await
+    run(&compiled.inputs, group::Factory::new(&compiled), compiled.schema, events, spine).await
 }
 
 /// The sequences of every spine row: entity…, `as_of`, `_row`, one list per field, oldest event first; an entity
@@ -94,8 +105,7 @@ pub async fn sequences(
 ) -> Result<SendableRecordBatchStream> {
     let compiled = lists::sequence(session, sequence, event_time, tie_breaker, events.schema().as_arrow())
         .map_err(diagnostic::into_error)?;
-    let kernel = sequence::Factory::new(&compiled);
-    exec::run(session, &compiled.inputs, kernel, compiled.schema, events, spine).await
+    run(&compiled.inputs, sequence::Factory::new(&compiled)?, compiled.schema, events, spine).await
 }
 
 /// The schema that [`features`] returns, each field documented by its metadata `comment`; or everything about the
@@ -120,4 +130,25 @@ pub fn sequence_schema(
     table: &Schema,
 ) -> Result<SchemaRef, Vec<Diagnostic>> {
     lists::sequence(session, sequence, event_time, tie_breaker, table).map(|compiled| compiled.schema)
+}
+
+/// Plans and starts the computation; the stream fails with one of our errors inside DataFusion's (see
+/// [`session::error`]).
+async fn run(
+    inputs: &Inputs,
+    kernel: Arc<dyn Factory>,
+    schema: SchemaRef,
+    events: DataFrame,
+    spine: DataFrame,
+) -> Result<SendableRecordBatchStream> {
+    let plan = Plan { kernel, layout: inputs.layout(), schema, everyone: None };
+    let order: Vec<SortExpr> = plan.schema.fields()[..plan.layout.keys + 2]
+        .iter()
+        .map(|field| Expr::Column(Column::new_unqualified(field.name())).sort(true, true))
+        .collect();
+    let (state, events) = inputs.project(events)?.into_parts();
+    let spine = inputs.project_spine(spine)?.into_parts().1;
+    let node = PointInTime::new(events, spine, plan).map_err(session::error)?;
+    let frame = DataFrame::new(state, LogicalPlan::Extension(Extension { node: Arc::new(node) }));
+    frame.sort(order)?.execute_stream().await.map_err(session::error)
 }

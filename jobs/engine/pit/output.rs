@@ -3,81 +3,44 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Decimal128Builder, Float64Builder, Int64Builder, UInt32Array, UInt32Builder, new_null_array,
+    ArrayRef, Decimal128Builder, Float64Builder, Int64Builder, MapBuilder, MapFieldNames, StringBuilder,
 };
-use arrow::compute::{concat, take};
-use arrow::datatypes::DataType;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Fields};
 
 use crate::error::Result;
-
-/// Values picked from rows of chunks. Rows are collected as numbers and taken all at once, before the chunk goes.
-#[derive(Debug)]
-pub struct Picked {
-    data_type: DataType,
-    source: Option<ArrayRef>,
-    rows: UInt32Builder,
-    pieces: Vec<ArrayRef>,
-}
-
-impl Picked {
-    pub fn new(data_type: DataType) -> Self {
-        Picked { data_type, source: None, rows: UInt32Builder::new(), pieces: Vec::new() }
-    }
-
-    /// Picks from another array from now on.
-    pub fn load(&mut self, source: &ArrayRef) -> Result<()> {
-        self.flush()?;
-        self.source = Some(source.clone());
-        Ok(())
-    }
-
-    pub fn push(&mut self, row: Option<u32>) {
-        self.rows.append_option(row);
-    }
-
-    pub fn extend(&mut self, rows: &[u32]) {
-        self.rows.append_slice(rows);
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let rows: UInt32Array = self.rows.finish();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.pieces.push(match &self.source {
-            Some(source) => take(source, &rows, None)?,
-            None => new_null_array(&self.data_type, rows.len()),
-        });
-        Ok(())
-    }
-
-    pub fn finish(&mut self) -> Result<ArrayRef> {
-        self.flush()?;
-        let pieces = std::mem::take(&mut self.pieces);
-        let arrays: Vec<&dyn arrow::array::Array> = pieces.iter().map(AsRef::as_ref).collect();
-        Ok(match arrays.as_slice() {
-            [] => new_null_array(&self.data_type, 0),
-            several => concat(several)?,
-        })
-    }
-}
 
 /// A feature's column.
 #[derive(Debug)]
 pub enum Column {
-    Int(Int64Builder),
+    /// Integers, and what is kept as integers: dates, timestamps, booleans.
+    Long(Int64Builder, DataType),
     Float(Float64Builder),
     Decimal(Decimal128Builder),
-    /// A value of the events, unchanged.
-    Picked {
-        value: usize,
-        rows: Picked,
-    },
+    Text(StringBuilder),
+    /// Of text to float64.
+    Map(Box<MapBuilder<StringBuilder, Float64Builder>>),
 }
 
 impl Column {
+    pub fn new(data_type: &DataType) -> Column {
+        match data_type {
+            DataType::Float64 => Column::Float(Float64Builder::new()),
+            DataType::Decimal128(..) => Column::Decimal(Decimal128Builder::new().with_data_type(data_type.clone())),
+            DataType::Utf8 => Column::Text(StringBuilder::new()),
+            DataType::Map(..) => Column::Map(Box::new(shares_builder())),
+            _ => Column::Long(Int64Builder::new(), data_type.clone()),
+        }
+    }
+
     pub fn int(&mut self, value: i64) {
-        if let Column::Int(builder) = self {
+        if let Column::Long(builder, _) = self {
+            builder.append_value(value);
+        }
+    }
+
+    pub fn decimal(&mut self, value: i128) {
+        if let Column::Decimal(builder) = self {
             builder.append_value(value);
         }
     }
@@ -88,18 +51,62 @@ impl Column {
         }
     }
 
-    pub fn row(&mut self, row: Option<u32>) {
-        if let Column::Picked { rows, .. } = self {
-            rows.push(row);
+    pub fn text(&mut self, value: &str) {
+        if let Column::Text(builder) = self {
+            builder.append_value(value);
+        }
+    }
+
+    pub fn shares(&mut self, shares: &[(String, f64)]) {
+        if let Column::Map(builder) = self {
+            for (key, share) in shares {
+                builder.keys().append_value(key);
+                builder.values().append_value(*share);
+            }
+            // Keys and values are always of one length, which is all that could be wrong.
+            let _ = builder.append(true);
+        }
+    }
+
+    pub fn null(&mut self) {
+        match self {
+            Column::Long(builder, _) => builder.append_null(),
+            Column::Float(builder) => builder.append_null(),
+            Column::Decimal(builder) => builder.append_null(),
+            Column::Text(builder) => builder.append_null(),
+            Column::Map(builder) => {
+                let _ = builder.append(false);
+            }
         }
     }
 
     pub fn finish(&mut self) -> Result<ArrayRef> {
         Ok(match self {
-            Column::Int(builder) => Arc::new(builder.finish()),
+            Column::Long(builder, data_type) => {
+                let longs: ArrayRef = Arc::new(builder.finish());
+                match data_type {
+                    DataType::Int64 => longs,
+                    DataType::Date32 => cast(&cast(&longs, &DataType::Int32)?, data_type)?,
+                    _ => cast(&longs, data_type)?,
+                }
+            }
             Column::Float(builder) => Arc::new(builder.finish()),
             Column::Decimal(builder) => Arc::new(builder.finish()),
-            Column::Picked { rows, .. } => rows.finish()?,
+            Column::Text(builder) => Arc::new(builder.finish()),
+            Column::Map(builder) => Arc::new(builder.finish()),
         })
     }
+}
+
+/// The type of shares by category.
+pub fn shares_type() -> DataType {
+    let key = Field::new("key", DataType::Utf8, false);
+    let value = Field::new("value", DataType::Float64, true);
+    let entries = DataType::Struct(Fields::from(vec![key, value]));
+    DataType::Map(Arc::new(Field::new("key_value", entries, false)), false)
+}
+
+fn shares_builder() -> MapBuilder<StringBuilder, Float64Builder> {
+    let names = MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
+    MapBuilder::new(Some(names), StringBuilder::new(), Float64Builder::new())
 }

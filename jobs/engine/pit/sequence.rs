@@ -1,150 +1,269 @@
 //! The kernel of sequences: the last K visible rows of an entity as aligned lists, oldest first.
+//!
+//! Values are held as the bytes of Arrow's row format, whatever their types, and become columns again at the end.
 
-use std::ops::Range;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Builder, ListArray};
-use arrow::buffer::OffsetBuffer;
+use arrow::array::{ArrayRef, BinaryArray, BinaryBuilder, Float64Builder, ListArray};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use arrow::row::{RowConverter, SortField};
 
+use crate::define::features::TimeUnit;
 use crate::error::{Error, Result};
 
 use super::chunk::Chunk;
+use super::group;
 use super::input::Layout;
 use super::kernel::{self, Fault};
-use super::lane::in_unit;
 use super::lists::{ListField, Lists};
-use super::output::Picked;
+use super::rings::Rings;
+use super::state::{Change, OUT, Reader, Writer, in_unit};
 use super::visible::Visible;
 
 /// The compiled sequence, shared by the partitions.
 #[derive(Debug)]
 pub struct Factory {
     length: usize,
-    window: Option<i64>,
     fields: Vec<ListField>,
     layout: Layout,
     schema: SchemaRef,
+    rings: Rings,
+    state: Vec<String>,
 }
 
 impl Factory {
-    pub fn new(lists: &Lists) -> Arc<Factory> {
-        Arc::new(Factory {
+    pub fn new(lists: &Lists) -> Result<Arc<Factory>> {
+        Converter::new(&lists.fields)?;
+        Ok(Arc::new(Factory {
             length: lists.length,
-            window: lists.window,
             fields: lists.fields.clone(),
             layout: lists.inputs.layout(),
             schema: lists.schema.clone(),
-        })
+            rings: Rings::new([lists.window]),
+            state: vec![lists.state.clone()],
+        }))
     }
 }
 
 impl kernel::Factory for Factory {
-    fn kernel(&self) -> Box<dyn kernel::Kernel> {
-        Box::new(Kernel {
+    fn kernel(&self) -> Result<Box<dyn kernel::Kernel>> {
+        Ok(Box::new(Kernel {
             length: self.length,
-            window: self.window,
-            items: self.fields.iter().map(Items::new).collect(),
             fields: self.fields.clone(),
             layout: self.layout.clone(),
             schema: self.schema.clone(),
-            visible: Visible::default(),
-            offsets: vec![0],
-            rows: Vec::new(),
-        })
+            converter: Converter::new(&self.fields)?,
+            times: ScalarBuffer::from(Vec::new()),
+            order: Vec::new(),
+            values: Vec::new(),
+            held: VecDeque::new(),
+            dropped: false,
+            lists: Listed::new(&self.fields),
+            saved: BinaryBuilder::new(),
+        }))
+    }
+
+    fn rings(&self) -> &Rings {
+        &self.rings
+    }
+
+    fn state(&self) -> &[String] {
+        &self.state
     }
 }
 
-/// The items of a list column, all lists one after the other.
-enum Items {
-    Picked(Picked),
-    Floats(Float64Builder),
+/// Values of all fields of a row ↔ bytes.
+struct Converter {
+    rows: RowConverter,
+    /// The value columns that the fields take.
+    columns: Vec<usize>,
 }
 
-impl Items {
-    fn new(field: &ListField) -> Items {
-        match field {
-            ListField::Value { data_type, .. } => Items::Picked(Picked::new(data_type.clone())),
-            ListField::SincePrevious(_) | ListField::TimeSince(_) => Items::Floats(Float64Builder::new()),
-        }
-    }
-
-    fn finish(&mut self) -> Result<ArrayRef> {
-        Ok(match self {
-            Items::Picked(picked) => picked.finish()?,
-            Items::Floats(builder) => Arc::new(builder.finish()),
-        })
+impl Converter {
+    fn new(fields: &[ListField]) -> Result<Converter> {
+        let values = fields.iter().filter_map(|field| match field {
+            ListField::Value { index, data_type } => Some((*index, SortField::new(data_type.clone()))),
+            _ => None,
+        });
+        let (columns, types): (Vec<usize>, Vec<SortField>) = values.unzip();
+        Ok(Converter { rows: RowConverter::new(types)?, columns })
     }
 }
+
+/// A row: event time, place among rows of that time, values.
+type Event = (i64, Box<[u8]>, Box<[u8]>);
 
 struct Kernel {
     length: usize,
-    window: Option<i64>,
     fields: Vec<ListField>,
-    items: Vec<Items>,
     layout: Layout,
     schema: SchemaRef,
-    visible: Visible,
-    /// Ends of the lists.
+    converter: Converter,
+    times: ScalarBuffer<i64>,
+    order: Vec<Box<[u8]>>,
+    values: Vec<Box<[u8]>>,
+    /// The last rows, oldest first.
+    held: VecDeque<Event>,
+    /// Whether there were older ones.
+    dropped: bool,
+    lists: Listed,
+    saved: BinaryBuilder,
+}
+
+/// Lists under construction, all items one after the other.
+struct Listed {
     offsets: Vec<i32>,
-    rows: Vec<u32>,
+    values: Vec<Box<[u8]>>,
+    /// One per field; empty for those with values.
+    floats: Vec<Float64Builder>,
+}
+
+impl Listed {
+    fn new(fields: &[ListField]) -> Listed {
+        let floats = fields.iter().map(|_| Float64Builder::new()).collect();
+        Listed { offsets: vec![0], values: Vec::new(), floats }
+    }
+}
+
+impl Kernel {
+    fn event(&self, row: u32) -> Event {
+        let row = row as usize;
+        let at = |bytes: &[Box<[u8]>]| bytes.get(row).cloned().unwrap_or_default();
+        (self.times[row], at(&self.order), at(&self.values))
+    }
+
+    fn enter(&mut self, event: Event) {
+        if self.held.back().is_none_or(|last| *last <= event) {
+            self.held.push_back(event);
+        } else {
+            let at = self.held.partition_point(|other| *other < event);
+            self.held.insert(at, event);
+        }
+        if self.held.len() > self.length {
+            self.held.pop_front();
+            self.dropped = true;
+        }
+    }
 }
 
 impl kernel::Kernel for Kernel {
     fn load(&mut self, chunk: &Chunk) -> Result<()> {
-        self.visible.load(chunk, &self.layout)?;
-        for (field, items) in self.fields.iter().zip(&mut self.items) {
-            if let (ListField::Value { index, .. }, Items::Picked(picked)) = (field, items) {
-                picked.load(chunk.batch.column(self.layout.values + index))?;
-            }
-        }
+        self.times = Visible::of(&chunk.batch, &self.layout)?.times;
+        let boxed = |rows: arrow::row::Rows| rows.iter().map(|row| Box::from(row.as_ref())).collect();
+        self.order = boxed(group::order(chunk, &self.layout)?);
+        let columns = self.converter.columns.iter();
+        let columns: Vec<ArrayRef> =
+            columns.map(|index| chunk.batch.column(self.layout.values + index).clone()).collect();
+        self.values =
+            if columns.is_empty() { Vec::new() } else { boxed(self.converter.rows.convert_columns(&columns)?) };
         Ok(())
     }
 
-    fn row(&mut self, entity: Range<usize>, as_of: i64) -> Result<(), Fault> {
-        let before = if entity.is_empty() { 0..0 } else { self.visible.before(entity, as_of).0 };
-        let from = self.window.map_or(i64::MIN, |window| as_of.saturating_sub(window));
-        let visible = &self.visible;
-        self.rows.clear();
-        let newest_first = before.rev().take_while(|&row| visible.time(row) >= from);
-        let known = newest_first.filter(|&row| visible.known(row, as_of));
-        self.rows.extend(known.take(self.length).map(|row| row as u32));
-        self.rows.reverse();
-        for (field, items) in self.fields.iter().zip(&mut self.items) {
-            match (field, items) {
-                (ListField::SincePrevious(unit), Items::Floats(builder)) => {
-                    let time = |at: usize| visible.time(self.rows[at] as usize);
-                    for at in 0..self.rows.len() {
-                        builder.append_option((at > 0).then(|| in_unit(time(at), time(at - 1), *unit)));
-                    }
-                }
-                (ListField::TimeSince(unit), Items::Floats(builder)) => {
-                    for &row in &self.rows {
-                        builder.append_value(in_unit(as_of, visible.time(row as usize), *unit));
-                    }
-                }
-                (_, Items::Picked(picked)) => picked.extend(&self.rows),
-                (ListField::Value { .. }, Items::Floats(_)) => {}
+    fn clear(&mut self) {
+        self.held.clear();
+        self.dropped = false;
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Result<bool, Fault> {
+        let mut lost = false;
+        for change in changes {
+            let event = self.event(change.row);
+            if change.from == OUT {
+                self.enter(event);
+            } else if let Ok(at) = self.held.binary_search(&event) {
+                self.held.remove(at);
+                // What expires is the oldest; anything else leaves room for a row that was dropped.
+                lost |= self.dropped && change.to != OUT;
             }
         }
-        let end = self.offsets.last().copied().unwrap_or(0);
-        let end = i32::try_from(self.rows.len()).ok().and_then(|rows| end.checked_add(rows));
-        self.offsets.push(end.ok_or_else(|| Fault("the batch's lists hold more than 2^31 items".into()))?);
+        Ok(lost)
+    }
+
+    fn rebuild(&mut self, rows: &[Change]) -> Result<(), Fault> {
+        self.clear();
+        self.apply(rows).map(|_| ())
+    }
+
+    fn read(&mut self, as_of: i64) -> Result<(), Fault> {
+        for (field, floats) in self.fields.iter().zip(&mut self.lists.floats) {
+            let unit = |unit: &TimeUnit| unit.micros();
+            match field {
+                ListField::SincePrevious(u) => {
+                    let mut before: Option<i64> = None;
+                    for (time, ..) in &self.held {
+                        floats.append_option(before.map(|before| in_unit(*time, before, unit(u))));
+                        before = Some(*time);
+                    }
+                }
+                ListField::TimeSince(u) => {
+                    self.held.iter().for_each(|(time, ..)| floats.append_value(in_unit(as_of, *time, unit(u))));
+                }
+                ListField::Value { .. } => {}
+            }
+        }
+        self.lists.values.extend(self.held.iter().map(|(_, _, values)| values.clone()));
+        let end = self.lists.offsets.last().copied().unwrap_or(0);
+        let end = i32::try_from(self.held.len()).ok().and_then(|rows| end.checked_add(rows));
+        self.lists.offsets.push(end.ok_or_else(|| Fault("the lists of a batch hold more than 2^31 events".into()))?);
         Ok(())
     }
 
     fn finish(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let offsets = OffsetBuffer::new(std::mem::replace(&mut self.offsets, vec![0]).into());
+        let lists = std::mem::replace(&mut self.lists, Listed::new(&self.fields));
+        let offsets = OffsetBuffer::new(lists.offsets.into());
+        let parser = self.converter.rows.parser();
+        let rows = lists.values.iter().map(|bytes| parser.parse(bytes));
+        let mut values = match self.converter.columns.is_empty() {
+            true => Vec::new(),
+            false => self.converter.rows.convert_rows(rows)?,
+        }
+        .into_iter();
         let mut columns = batch.columns().to_vec();
-        for items in &mut self.items {
-            let field = self.schema.field(columns.len());
-            let DataType::List(item) = field.data_type() else {
-                return Err(Error::internal(format!("sequence column {} is no list", field.name())));
+        for ((field, mut floats), declared) in
+            self.fields.iter().zip(lists.floats).zip(&self.schema.fields()[batch.num_columns()..])
+        {
+            let items = match field {
+                ListField::Value { .. } => values.next().ok_or_else(|| Error::internal("a list without items"))?,
+                _ => Arc::new(floats.finish()),
+            };
+            let DataType::List(item) = declared.data_type() else {
+                return Err(Error::internal(format!("{} is no list", declared.name())));
             };
             let item: Arc<Field> = item.clone();
-            columns.push(Arc::new(ListArray::try_new(item, offsets.clone(), items.finish()?, None)?));
+            columns.push(Arc::new(ListArray::try_new(item, offsets.clone(), items, None)?));
         }
         Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
+    }
+
+    fn save(&mut self) {
+        let mut writer = Writer::default();
+        if !self.held.is_empty() || self.dropped {
+            writer.unsigned(u128::from(self.dropped));
+        }
+        for (time, order, values) in &self.held {
+            writer.signed((*time).into());
+            writer.blob(order);
+            writer.blob(values);
+        }
+        self.saved.append_option(Some(&writer.bytes).filter(|bytes| !bytes.is_empty()));
+    }
+
+    fn finish_state(&mut self) -> Vec<ArrayRef> {
+        vec![Arc::new(self.saved.finish())]
+    }
+
+    fn restore(&mut self, columns: &[&BinaryArray], row: usize) -> Result<()> {
+        use arrow::array::Array;
+        self.clear();
+        let Some(column) = columns.first().filter(|column| column.is_valid(row)) else { return Ok(()) };
+        let mut reader = Reader::new(column.value(row));
+        self.dropped = reader.unsigned()? != 0;
+        while !reader.is_empty() {
+            self.held.push_back((reader.long()?, reader.blob()?.into(), reader.blob()?.into()));
+        }
+        Ok(())
     }
 }
