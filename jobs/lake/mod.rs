@@ -14,6 +14,7 @@
 //! | `files` | directories of plain files: model artifacts |
 //! | `raw` | raw input files by location pattern, `glob` the pattern |
 
+mod bounds;
 mod commit;
 mod durable;
 mod encode;
@@ -30,6 +31,7 @@ mod stats;
 mod tests;
 mod writer;
 
+pub use bounds::{Bounds, FileBounds};
 pub use commit::{Outcome, Replace, Unit};
 pub use raw::{Raw, RawFile};
 pub use root::Lake;

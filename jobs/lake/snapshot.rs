@@ -149,7 +149,7 @@ impl Snapshot {
         self.provide(Arc::new(chosen.collect()))
     }
 
-    fn provide(&self, files: Arc<Vec<DataFile>>) -> Result<Arc<dyn TableProvider>> {
+    pub(super) fn provide(&self, files: Arc<Vec<DataFile>>) -> Result<Arc<dyn TableProvider>> {
         let provider = DeltaFiles::try_new(&self.lake, &self.table, self.schema(), self.partition_by.clone(), &files)?;
         Ok(Arc::new(provider))
     }

@@ -24,6 +24,8 @@ use scorehouse::engine::pit;
 use scorehouse::engine::session::{self, Session, SessionOptions};
 use scorehouse::error::{Error, Kind};
 
+mod nights;
+
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
 /// 2024-02-28 00:00Z, the day before a leap day.

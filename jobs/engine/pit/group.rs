@@ -130,6 +130,14 @@ impl kernel::Kernel for Kernel {
         self.lanes.iter_mut().for_each(|lane| lane.save(&mut self.writer));
     }
 
+    fn keep(&mut self, columns: &[&BinaryArray], row: usize) {
+        let mut rest = columns;
+        for lane in &mut self.lanes {
+            let taken = lane.keep(rest, row);
+            rest = &rest[taken..];
+        }
+    }
+
     fn finish_state(&mut self) -> Vec<ArrayRef> {
         self.lanes.iter_mut().flat_map(Lane::finish_state).collect()
     }

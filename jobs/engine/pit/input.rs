@@ -99,8 +99,8 @@ impl Inputs {
         }
     }
 
-    /// The events that can be anybody's history, as the layout's columns.
-    pub fn project(&self, events: DataFrame) -> Result<DataFrame> {
+    /// The events that can be anybody's history, as the layout's columns and those named besides.
+    pub fn project(&self, events: DataFrame, besides: &[&str]) -> Result<DataFrame> {
         let mut keep = self.event_time.clone().is_not_null();
         for (_, key) in &self.entity {
             keep = keep.and(key.expr.clone().is_not_null());
@@ -123,6 +123,7 @@ impl Inputs {
         if self.has_known_until && self.visibility == Visibility::Known {
             add("u".into(), cast(column(KNOWN_UNTIL), types::timestamp()));
         }
+        columns.extend(besides.iter().map(|name| column(name)));
         events.filter(keep).and_then(|events| events.select(columns)).map_err(session::error)
     }
 
@@ -135,6 +136,12 @@ impl Inputs {
         columns.push(cast(column(super::AS_OF), types::timestamp()).alias(super::AS_OF));
         columns.push(cast(column(super::ROW), DataType::Int64).alias(super::ROW));
         spine.select(columns).map_err(session::error)
+    }
+
+    /// Saved states as entity keys of the table's types and the named states.
+    pub fn project_states(&self, saved: DataFrame, names: &[String]) -> Result<DataFrame> {
+        let keys = self.entity.iter().map(|(name, key)| cast(column(name), key.data_type.clone()).alias(name));
+        saved.select(keys.chain(names.iter().map(|name| column(name)))).map_err(session::error)
     }
 }
 

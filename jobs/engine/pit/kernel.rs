@@ -46,6 +46,9 @@ pub trait Kernel: Send {
     /// Appends a row of states.
     fn save(&mut self);
 
+    /// Appends a row of states that was saved before.
+    fn keep(&mut self, columns: &[&BinaryArray], row: usize);
+
     /// The states since the last call, one column per name of [`Factory::state`]; null where nothing is known.
     fn finish_state(&mut self) -> Vec<ArrayRef>;
 

@@ -115,6 +115,14 @@ impl Lane {
         }
     }
 
+    /// As it was saved: one column per accumulator; returns how many.
+    pub fn keep(&mut self, columns: &[&BinaryArray], row: usize) -> usize {
+        for (followed, column) in self.accumulators.iter_mut().zip(columns) {
+            followed.saved.append_option(column.is_valid(row).then(|| column.value(row)));
+        }
+        self.accumulators.len()
+    }
+
     pub fn finish_state(&mut self) -> impl Iterator<Item = ArrayRef> {
         self.accumulators.iter_mut().map(|followed| Arc::new(followed.saved.finish()) as ArrayRef)
     }

@@ -46,6 +46,7 @@ mod rings;
 mod sequence;
 mod specs;
 mod state;
+mod step;
 mod sweep;
 mod visible;
 
@@ -54,7 +55,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::Column;
 use datafusion::dataframe::DataFrame;
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, SortExpr};
 
 use crate::define::diagnostic;
@@ -67,19 +68,122 @@ use exec::Plan;
 use input::Inputs;
 use kernel::Factory;
 use node::PointInTime;
+pub use step::{Night, REBUILD, SIDE, Side};
 
 /// Column of an as-of instant in spines and results: timestamp (µs, UTC).
 pub const AS_OF: &str = "as_of";
 /// Column of a spine row's identity in spines and results: int64, unique.
 pub const ROW: &str = "_row";
 
-/// The features of every spine row: entity…, `as_of`, `_row`, the group's features, its derived columns; ordered by
-/// entity, `as_of` and `_row`.
-///
-/// `events` is the group's table with all row versions; `spine` has the entity's columns, `as_of` and `_row`.
-///
-/// # Errors
-/// Definition: what [`schema`] reports. Data: an overflow, a division by zero or a cast that fails in an expression.
+/// A definition and its table, ready to be computed.
+pub struct Compiled {
+    inputs: Inputs,
+    kernel: Arc<dyn Factory>,
+    schema: SchemaRef,
+}
+
+impl Compiled {
+    /// # Errors
+    /// Everything about the group that does not fit the table: expressions, types, and functions that need an order
+    /// which the tie breaker does not give.
+    pub fn group(
+        session: &Session,
+        group: &FeatureGroup,
+        event_time: &str,
+        tie_breaker: &[String],
+        table: &Schema,
+    ) -> Result<Compiled, Vec<Diagnostic>> {
+        let compiled = compile::group(session, group, event_time, tie_breaker, table)?;
+        let kernel = group::Factory::new(&compiled);
+        Ok(Compiled { inputs: compiled.inputs, kernel, schema: compiled.schema })
+    }
+
+    /// As [`Compiled::group`].
+    pub fn sequence(
+        session: &Session,
+        sequence: &Sequence,
+        event_time: &str,
+        tie_breaker: &[String],
+        table: &Schema,
+    ) -> Result<Compiled, Vec<Diagnostic>> {
+        let compiled = lists::sequence(session, sequence, event_time, tie_breaker, table)?;
+        let kernel =
+            sequence::Factory::new(&compiled).map_err(|error| vec![sequence.origin.at("fields", error.to_string())])?;
+        Ok(Compiled { inputs: compiled.inputs, kernel, schema: compiled.schema })
+    }
+
+    /// entity…, `as_of`, `_row`, then a column per feature or field, each documented by its metadata `comment`.
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// Columns of saved states. The same name is a state of the same thing, whatever else the definition says.
+    pub fn states(&self) -> &[String] {
+        self.kernel.state()
+    }
+
+    /// Lengths of the windows, in microseconds; `None` is all history.
+    pub fn windows(&self) -> &[Option<i64>] {
+        self.kernel.rings().lengths()
+    }
+
+    /// A row per row of the spine (entity…, `as_of`, `_row`), ordered by entity, `as_of` and `_row`. `events` is the table
+    /// with all row versions.
+    ///
+    /// # Errors
+    /// Data: an overflow, or a cast that fails in an expression.
+    pub async fn history(&self, events: DataFrame, spine: DataFrame) -> Result<SendableRecordBatchStream> {
+        let plan = self.plan(self.schema.clone(), None);
+        let order: Vec<SortExpr> = plan.schema.fields()[..plan.layout.keys + 2]
+            .iter()
+            .map(|field| Expr::Column(Column::new_unqualified(field.name())).sort(true, true))
+            .collect();
+        let (state, events) = self.inputs.project(events, &[])?.into_parts();
+        let spine = self.inputs.project_spine(spine)?.into_parts().1;
+        let frame = framed(state, vec![events, spine], plan, None)?;
+        frame.sort(order)?.execute_stream().await.map_err(session::error)
+    }
+
+    /// As [`Compiled::history`] at one instant, with the states to start the next night from, in no order. Entities that
+    /// have events and are not in the spine have states, and no `_row`.
+    pub async fn snapshot(&self, events: DataFrame, spine: DataFrame, as_of: i64) -> Result<SendableRecordBatchStream> {
+        let schema = step::with_states(&self.schema, self.states(), false);
+        let (state, events) = self.inputs.project(events, &[])?.into_parts();
+        let spine = self.inputs.project_spine(spine)?.into_parts().1;
+        let frame = framed(state, vec![events, spine], self.plan(schema, Some(as_of)), None)?;
+        frame.execute_stream().await.map_err(session::error)
+    }
+
+    /// As [`Compiled::snapshot`], from saved states (entity…, states…) and the rows that came or went since they were
+    /// saved: rows of the table with [`SIDE`]. Rows where [`REBUILD`] is true say nothing but that their entity has to be
+    /// computed by a snapshot.
+    pub async fn step(
+        &self,
+        states: DataFrame,
+        spine: DataFrame,
+        difference: DataFrame,
+        night: Night,
+    ) -> Result<SendableRecordBatchStream> {
+        let schema = step::with_states(&self.schema, self.states(), true);
+        let (state, states) = self.inputs.project_states(states, self.states())?.into_parts();
+        let spine = self.inputs.project_spine(spine)?.into_parts().1;
+        let difference = self.inputs.project(difference, &[SIDE])?.into_parts().1;
+        let frame = framed(state, vec![states, spine, difference], self.plan(schema, None), Some(night))?;
+        frame.execute_stream().await.map_err(session::error)
+    }
+
+    fn plan(&self, schema: SchemaRef, everyone: Option<i64>) -> Plan {
+        Plan { kernel: self.kernel.clone(), layout: self.inputs.layout(), schema, everyone }
+    }
+}
+
+/// The operator over its inputs.
+fn framed(state: SessionState, inputs: Vec<LogicalPlan>, plan: Plan, night: Option<Night>) -> Result<DataFrame> {
+    let node = PointInTime::new(inputs, plan, night).map_err(session::error)?;
+    Ok(DataFrame::new(state, LogicalPlan::Extension(Extension { node: Arc::new(node) })))
+}
+
+/// The features of every spine row: [`Compiled::history`] of a group.
 pub async fn features(
     session: &Session,
     group: &FeatureGroup,
@@ -88,13 +192,11 @@ pub async fn features(
     events: DataFrame,
     spine: DataFrame,
 ) -> Result<SendableRecordBatchStream> {
-    let compiled = compile::group(session, group, event_time, tie_breaker, events.schema().as_arrow())
-        .map_err(diagnostic::into_error)?;
-    run(&compiled.inputs, group::Factory::new(&compiled), compiled.schema, events, spine).await
+    let compiled = Compiled::group(session, group, event_time, tie_breaker, events.schema().as_arrow());
+    compiled.map_err(diagnostic::into_error)?.history(events, spine).await
 }
 
-/// The sequences of every spine row: entity…, `as_of`, `_row`, one list per field, oldest event first; an entity
-/// without events has empty lists. Order and errors as [`features`].
+/// The sequences of every spine row: one list per field, oldest event first; an entity without events has empty lists.
 pub async fn sequences(
     session: &Session,
     sequence: &Sequence,
@@ -103,14 +205,11 @@ pub async fn sequences(
     events: DataFrame,
     spine: DataFrame,
 ) -> Result<SendableRecordBatchStream> {
-    let compiled = lists::sequence(session, sequence, event_time, tie_breaker, events.schema().as_arrow())
-        .map_err(diagnostic::into_error)?;
-    run(&compiled.inputs, sequence::Factory::new(&compiled)?, compiled.schema, events, spine).await
+    let compiled = Compiled::sequence(session, sequence, event_time, tie_breaker, events.schema().as_arrow());
+    compiled.map_err(diagnostic::into_error)?.history(events, spine).await
 }
 
-/// The schema that [`features`] returns, each field documented by its metadata `comment`; or everything about the
-/// group that does not fit the table: expressions, types, and functions that need an order which the tie breaker does
-/// not give.
+/// [`Compiled::schema`] of a group, or what does not fit.
 pub fn schema(
     session: &Session,
     group: &FeatureGroup,
@@ -121,7 +220,7 @@ pub fn schema(
     compile::group(session, group, event_time, tie_breaker, table).map(|compiled| compiled.schema)
 }
 
-/// As [`schema`], for [`sequences`].
+/// As [`schema`], for a sequence.
 pub fn sequence_schema(
     session: &Session,
     sequence: &Sequence,
@@ -130,25 +229,4 @@ pub fn sequence_schema(
     table: &Schema,
 ) -> Result<SchemaRef, Vec<Diagnostic>> {
     lists::sequence(session, sequence, event_time, tie_breaker, table).map(|compiled| compiled.schema)
-}
-
-/// Plans and starts the computation; the stream fails with one of our errors inside DataFusion's (see
-/// [`session::error`]).
-async fn run(
-    inputs: &Inputs,
-    kernel: Arc<dyn Factory>,
-    schema: SchemaRef,
-    events: DataFrame,
-    spine: DataFrame,
-) -> Result<SendableRecordBatchStream> {
-    let plan = Plan { kernel, layout: inputs.layout(), schema, everyone: None };
-    let order: Vec<SortExpr> = plan.schema.fields()[..plan.layout.keys + 2]
-        .iter()
-        .map(|field| Expr::Column(Column::new_unqualified(field.name())).sort(true, true))
-        .collect();
-    let (state, events) = inputs.project(events)?.into_parts();
-    let spine = inputs.project_spine(spine)?.into_parts().1;
-    let node = PointInTime::new(events, spine, plan).map_err(session::error)?;
-    let frame = DataFrame::new(state, LogicalPlan::Extension(Extension { node: Arc::new(node) }));
-    frame.sort(order)?.execute_stream().await.map_err(session::error)
 }

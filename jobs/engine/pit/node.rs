@@ -16,25 +16,32 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
 use super::exec::{PitExec, Plan};
+use super::step::{Night, StepExec};
 
-/// What was known about the spine's entities at the spine's instants.
+/// What was known about the spine's entities at the spine's instants; from events and spine, or, with a night, from
+/// states, spine and difference.
 #[derive(Debug, Clone)]
 pub struct PointInTime {
-    events: LogicalPlan,
-    spine: LogicalPlan,
+    inputs: Vec<LogicalPlan>,
     plan: Plan,
+    night: Option<Night>,
     schema: DFSchemaRef,
 }
 
 impl PointInTime {
-    pub fn new(events: LogicalPlan, spine: LogicalPlan, plan: Plan) -> Result<PointInTime> {
+    pub fn new(inputs: Vec<LogicalPlan>, plan: Plan, night: Option<Night>) -> Result<PointInTime> {
+        let expected = if night.is_some() { 3 } else { 2 };
+        if inputs.len() != expected {
+            let message = format!("PointInTime has {expected} inputs, not {}", inputs.len());
+            return Err(DataFusionError::Internal(message));
+        }
         let schema = Arc::new(DFSchema::try_from(plan.schema.as_ref().clone())?);
-        Ok(PointInTime { events, spine, plan, schema })
+        Ok(PointInTime { inputs, plan, night, schema })
     }
 
     /// What tells two nodes apart: their inputs, and which states they keep.
-    fn identity(&self) -> (&LogicalPlan, &LogicalPlan, &[String], Option<i64>, &DFSchemaRef) {
-        (&self.events, &self.spine, self.plan.kernel.state(), self.plan.everyone, &self.schema)
+    fn identity(&self) -> (&[LogicalPlan], &[String], Option<i64>, Option<Night>, &DFSchemaRef) {
+        (&self.inputs, self.plan.kernel.state(), self.plan.everyone, self.night, &self.schema)
     }
 }
 
@@ -54,7 +61,7 @@ impl Hash for PointInTime {
 
 impl PartialOrd for PointInTime {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        (&self.events, &self.spine).partial_cmp(&(&other.events, &other.spine))
+        self.inputs.partial_cmp(&other.inputs)
     }
 }
 
@@ -64,7 +71,7 @@ impl UserDefinedLogicalNodeCore for PointInTime {
     }
 
     fn inputs(&self) -> Vec<&LogicalPlan> {
-        vec![&self.events, &self.spine]
+        self.inputs.iter().collect()
     }
 
     fn schema(&self) -> &DFSchemaRef {
@@ -80,10 +87,7 @@ impl UserDefinedLogicalNodeCore for PointInTime {
     }
 
     fn with_exprs_and_inputs(&self, _: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
-        match <[_; 2]>::try_from(inputs) {
-            Ok([events, spine]) => PointInTime::new(events, spine, self.plan.clone()),
-            Err(inputs) => Err(DataFusionError::Internal(format!("PointInTime has two inputs, not {}", inputs.len()))),
-        }
+        PointInTime::new(inputs, self.plan.clone(), self.night)
     }
 }
 
@@ -112,9 +116,14 @@ impl ExtensionPlanner for PointInTimePlanner {
         _: &dyn Session,
         _: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let (Some(node), [events, spine]) = (node.as_any().downcast_ref::<PointInTime>(), inputs) else {
-            return Ok(None);
-        };
-        Ok(Some(Arc::new(PitExec::new(events.clone(), spine.clone(), node.plan.clone()))))
+        let Some(node) = node.as_any().downcast_ref::<PointInTime>() else { return Ok(None) };
+        Ok(match (node.night, inputs) {
+            (None, [events, spine]) => Some(Arc::new(PitExec::new(events.clone(), spine.clone(), node.plan.clone()))),
+            (Some(night), [states, spine, difference]) => {
+                let children = [states.clone(), spine.clone(), difference.clone()];
+                Some(Arc::new(StepExec::new(children, node.plan.clone(), night)))
+            }
+            _ => None,
+        })
     }
 }

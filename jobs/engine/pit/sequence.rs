@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, BinaryBuilder, Float64Builder, ListArray};
+use arrow::array::{Array, ArrayRef, BinaryArray, BinaryBuilder, Float64Builder, ListArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -251,12 +251,16 @@ impl kernel::Kernel for Kernel {
         self.saved.append_option(Some(&writer.bytes).filter(|bytes| !bytes.is_empty()));
     }
 
+    fn keep(&mut self, columns: &[&BinaryArray], row: usize) {
+        let saved = columns.first().filter(|column| column.is_valid(row)).map(|column| column.value(row));
+        self.saved.append_option(saved);
+    }
+
     fn finish_state(&mut self) -> Vec<ArrayRef> {
         vec![Arc::new(self.saved.finish())]
     }
 
     fn restore(&mut self, columns: &[&BinaryArray], row: usize) -> Result<()> {
-        use arrow::array::Array;
         self.clear();
         let Some(column) = columns.first().filter(|column| column.is_valid(row)) else { return Ok(()) };
         let mut reader = Reader::new(column.value(row));

@@ -65,12 +65,16 @@ impl Text {
 /// Numbers of values that are not kept.
 const NOT_KEPT: u32 = u32::MAX;
 
+/// Values of restored entities that may have numbers before they are given up.
+const RESTORED: usize = 1 << 14;
+
 struct Categories<V: Value> {
     text: Text,
     rings: usize,
     declared: Vec<Option<V>>,
-    /// Values by number: those declared, those of the chunk, those restored.
+    /// Values by number: those of the chunk, then those restored.
     values: Vec<V>,
+    of_chunk: usize,
     numbers: HashMap<V, u32>,
     /// The number of each row's value.
     codes: Vec<u32>,
@@ -93,6 +97,7 @@ impl<V: Value> Categories<V> {
             rings,
             declared,
             values: Vec::new(),
+            of_chunk: 0,
             numbers: HashMap::new(),
             codes: Vec::new(),
             counts: Vec::new(),
@@ -193,6 +198,7 @@ impl<V: Value> Accumulator for Categories<V> {
                 self.codes.push(code);
             }
         }
+        self.of_chunk = self.values.len();
         self.restore(&held.bytes)
     }
 
@@ -258,6 +264,13 @@ impl<V: Value> Accumulator for Categories<V> {
 
     fn restore(&mut self, bytes: &[u8]) -> Result<()> {
         self.clear();
+        if self.values.len() > self.of_chunk + RESTORED {
+            for value in self.values.drain(self.of_chunk..) {
+                self.numbers.remove(&value);
+            }
+            self.counts.truncate(self.of_chunk * self.rings);
+            self.is_touched.truncate(self.of_chunk);
+        }
         let mut reader = Reader::new(bytes);
         while !reader.is_empty() {
             let value = V::get(&mut reader)?;
