@@ -21,6 +21,9 @@ pub struct Arguments {
     /// Work on these only (names or globs; may be given several times).
     #[arg(long, value_name = "NAME")]
     select: Vec<String>,
+    /// Compute features from all rows, even where last night's state would do.
+    #[arg(long)]
+    full: bool,
     /// Results as JSON on stdout.
     #[arg(long)]
     json: bool,
@@ -30,7 +33,8 @@ pub struct Arguments {
 
 pub async fn run(name: &str, arguments: Arguments) -> Result<()> {
     let profile = arguments.place.resolve()?;
-    let job = open::job(profile, &arguments.project, arguments.date, arguments.select)?;
+    let mut job = open::job(profile, &arguments.project, arguments.date, arguments.select)?;
+    job.full = arguments.full;
     if name == "nightly" {
         let night = nightly::run(&job).await?;
         output::written(&job, name, &night.written, arguments.json)?;

@@ -66,6 +66,11 @@ impl Project {
         source.or_else(|| self.tables.get(relation).and_then(|t| t.event_time.as_deref()))
     }
 
+    /// The event time of a history: its own, or its table's.
+    pub fn time_of<'a>(&'a self, history: &'a History) -> Option<&'a str> {
+        history.event_time.as_deref().or_else(|| self.event_time(&history.table))
+    }
+
     /// Columns that order rows of equal event time.
     pub fn tie_breaker(&self, relation: &str) -> &[String] {
         let source = self.sources.get(relation).map(|s| s.tie_breaker.as_slice());

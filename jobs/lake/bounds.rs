@@ -22,6 +22,8 @@ pub struct FileBounds {
     pub bytes: u64,
     pub rows: Option<u64>,
     pub columns: Vec<Bounds>,
+    /// How many nulls each has, if that is known.
+    pub nulls: Vec<Option<u64>>,
 }
 
 /// The values of a column of integers, dates or timestamps in a file; those as microseconds.
@@ -46,6 +48,7 @@ impl Snapshot {
                 bytes: u64::try_from(file.size()).unwrap_or_default(),
                 rows,
                 columns: columns.iter().map(|column| of_column(&stats, column, rows)).collect(),
+                nulls: columns.iter().map(|column| stats["nullCount"][column].as_u64()).collect(),
             }
         });
         bounds.collect()

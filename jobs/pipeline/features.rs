@@ -1,28 +1,41 @@
 //! The `features` job: every entity's features and sequences at the night's as_of.
 //!
 //! A group's table `features/<group>` is partitioned by `logical_date`; a night replaces its own partition, so that a
-//! re-run for a date changes nothing else, and the vector behind every decision is kept.
+//! re-run for a date changes nothing else, and the vector behind every decision is kept. Beside it lies the state that
+//! the next night starts from ([`state`]); whether a night uses it is chosen from the tables' logs ([`way`]), and the
+//! result is the same either way.
+//!
+//! The state is committed after the features: a crash in between leaves a state of an earlier night, from which the
+//! next run computes the same again.
 
-use std::sync::Arc;
+pub mod difference;
+pub mod state;
+pub mod way;
+
+use std::sync::{Arc, Mutex};
 
 use arrow::array::{Date32Array, RecordBatch};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::JoinType;
+use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, col};
-use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::physical_plan::{EmptyRecordBatchStream, SendableRecordBatchStream};
 use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 
-use super::job::{Job, Pins, Written, definition_text, instant, quoted};
-use super::load;
+use super::job::{Job, Pins, Written, definition_text, instant, quoted, versions_as_of};
 use super::progress::thousands;
 use crate::define::features::{FeatureGroup, History};
 use crate::define::sequence::Sequence;
 use crate::define::types::timestamp;
-use crate::engine::pit;
+use crate::engine::pit::{self, Compiled};
 use crate::engine::session::Session;
 use crate::error::{Context, Error, Result};
-use crate::lake::{Replace, TableSpec, documented};
+use crate::lake::{Replace, TableSpec, Unit, Writer, documented};
 
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
@@ -72,14 +85,18 @@ impl Definition<'_> {
         }
     }
 
-    /// One column per feature or field.
-    fn schema(&self, job: &Job, session: &Session) -> Result<SchemaRef> {
-        let schema = match self {
-            Definition::Group(group) => load::group_schema(session, &job.project, &job.catalog, group),
-            Definition::Sequence(sequence) => load::sequence_schema(session, &job.project, &job.catalog, sequence),
+    /// Ready to be computed from the project's tables as they are defined.
+    pub fn compile(&self, job: &Job, session: &Session) -> Result<Compiled> {
+        let history = self.history();
+        let wrong = || Error::internal(format!("{} cannot be read as events", history.table));
+        let table = job.catalog.relation_schema(&history.table).ok_or_else(wrong)?;
+        let time = job.project.time_of(history).ok_or_else(wrong)?;
+        let ties = job.project.tie_breaker(&history.table);
+        let compiled = match self {
+            Definition::Group(group) => Compiled::group(session, group, time, ties, &table),
+            Definition::Sequence(sequence) => Compiled::sequence(session, sequence, time, ties, &table),
         };
-        let schema = schema.ok_or_else(|| Error::internal(format!("no schema of {}", self.history().table)))?;
-        schema.map_err(crate::define::diagnostic::into_error)
+        compiled.map_err(crate::define::diagnostic::into_error)
     }
 }
 
@@ -97,12 +114,9 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
         return Ok(Written::unchanged(path, "unchanged", Some(existing.version())));
     }
     let session = job.session()?;
-    let spine = everybody(job, &session, &pins, history)?;
-    let mut stream = match definition {
-        Definition::Group(group) => compute(job, &session, &pins, group, spine).await?,
-        Definition::Sequence(sequence) => compute_sequence(job, &session, &pins, sequence, spine).await?,
-    };
-    let schema = stored_schema(definition.schema(job, &session)?.as_ref(), history);
+    let compiled = definition.compile(job, &session)?;
+    let way = way::choose(job, &path, history, &compiled, &pins).await?;
+    let schema = stored_schema(compiled.schema().as_ref(), history);
     let spec = TableSpec {
         name: path.clone(),
         description: definition.description().to_string(),
@@ -110,16 +124,163 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
         partition_by: Some("logical_date".into()),
         no_statistics: history.entity.clone(),
     };
-    let mut writer = job.lake.writer(&spec).await?;
-    while let Some(batch) = stream.next().await {
-        writer.write(&dated(&batch?, &schema, job.date)?).await?;
+    let state_spec = state::spec(&path, compiled.schema().as_ref(), &history.entity, compiled.states());
+    let mut writing = Writing {
+        answers: job.lake.writer(&spec).await?,
+        states: job.lake.writer(&state_spec).await?,
+        schema: schema.clone(),
+        state_schema: state_spec.schema.clone(),
+        date: job.date,
+        lost: Vec::new(),
+    };
+    let source = Source { job, session: &session, pins: &pins, history, compiled: &compiled };
+    writing.all(source.start(&way).await?).await?;
+    if let Some(lost) = writing.take_lost(&history.entity)? {
+        writing.all(source.rebuild(lost).await?).await?;
     }
     let info = job.commit_info("features", &text, &pins);
     let replace = Replace::Partitions([job.date.to_string()].into());
-    let outcome = writer.commit(replace, &unit, info).await?;
-    let written = Written::new(path, &outcome, step.seconds());
-    step.done(&format!("{} entities × {} columns", thousands(written.rows), schema.fields().len() - 2));
+    let outcome = writing.answers.commit(replace, &unit, info.clone()).await?;
+    if way.keeps_state {
+        let unit = Unit { key: format!("state:{}", unit.key), fingerprint: unit.fingerprint };
+        writing.states.commit(Replace::All, &unit, info).await?;
+    }
+    let nameless = source.nameless().await?;
+    let mut written = Written::new(path, &outcome, step.seconds()).detail("way", way.name()).detail("why", way.why);
+    let mut done = format!("{} entities × {} columns", thousands(written.rows), schema.fields().len() - 2);
+    if nameless > 0 {
+        written = written.detail("null_entities", nameless);
+        done += &format!(", {} events of no entity left out", thousands(nameless));
+    }
+    step.done(&done);
     Ok(written)
+}
+
+/// The night's two tables while they are written.
+struct Writing {
+    answers: Writer,
+    states: Writer,
+    schema: SchemaRef,
+    state_schema: SchemaRef,
+    date: NaiveDate,
+    /// Entities that must be computed from their rows.
+    lost: Vec<RecordBatch>,
+}
+
+impl Writing {
+    async fn all(&mut self, mut results: SendableRecordBatchStream) -> Result<()> {
+        while let Some(batch) = results.next().await {
+            let parts = state::parts(&batch?, &self.state_schema)?;
+            self.answers.write(&dated(&parts.answers, &self.schema, self.date)?).await?;
+            self.states.write(&parts.states).await?;
+            if parts.lost.num_rows() > 0 {
+                self.lost.push(parts.lost);
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys of entities to compute from their rows.
+    fn take_lost(&mut self, entity: &[String]) -> Result<Option<RecordBatch>> {
+        let lost = std::mem::take(&mut self.lost);
+        let Some(first) = lost.first() else { return Ok(None) };
+        let indices: Vec<usize> = entity.iter().map(|name| first.schema().index_of(name)).collect::<Result<_, _>>()?;
+        Ok(Some(concat_batches(&first.schema(), &lost)?.project(&indices)?))
+    }
+}
+
+/// What a night's results are computed from.
+struct Source<'a> {
+    job: &'a Job,
+    session: &'a Session,
+    pins: &'a Pins,
+    history: &'a History,
+    compiled: &'a Compiled,
+}
+
+impl Source<'_> {
+    async fn start(&self, way: &way::Way) -> Result<SendableRecordBatchStream> {
+        let as_of = self.job.as_of();
+        let spine = everybody(self.job, self.session, self.pins, self.history)?;
+        let way::Kind::Incremental(from) = &way.kind else {
+            return self.compiled.snapshot(self.events(as_of)?, spine, as_of).await;
+        };
+        let now = self.pins.get(&self.history.table)?;
+        let difference = from.difference.frame(self.session, &from.before, now, from.night)?;
+        let saved = self.session.context().read_table(from.states.provider()?)?;
+        let saved = match self.compiled.only(&from.missing) {
+            None => saved,
+            Some(missing) => {
+                // New features: their states of the night before, from the rows of the night before.
+                let rows = self.session.context().read_table(from.before.provider()?)?;
+                let nobody = spine.clone().limit(0, Some(0))?;
+                let states = missing.snapshot(versions_as_of(rows, from.night.before)?, nobody, from.night.before);
+                let states = read_stream(self.session, states.await?)?;
+                state::beside(saved, states, &self.history.entity, self.compiled.states())?
+            }
+        };
+        self.compiled.step(saved, spine, difference, from.night).await
+    }
+
+    /// The results of some entities, from their rows.
+    async fn rebuild(&self, lost: RecordBatch) -> Result<SendableRecordBatchStream> {
+        let as_of = self.job.as_of();
+        let names: Vec<&str> = self.history.entity.iter().map(String::as_str).collect();
+        let lost = self.session.context().read_batch(lost)?;
+        let only = |frame: DataFrame| -> Result<DataFrame> {
+            Ok(frame.join(lost.clone(), JoinType::LeftSemi, &names, &names, None)?)
+        };
+        let spine = everybody(self.job, self.session, self.pins, self.history)?;
+        self.compiled.snapshot(only(self.events(as_of)?)?, only(spine)?, as_of).await
+    }
+
+    fn events(&self, as_of: i64) -> Result<DataFrame> {
+        self.pins.frame(self.session, &self.history.table, as_of)
+    }
+
+    /// How many events belong to nobody, because their entity is null.
+    async fn nameless(&self) -> Result<u64> {
+        let names: Vec<&str> = self.history.entity.iter().map(String::as_str).collect();
+        let files = self.pins.get(&self.history.table)?.bounds(&names);
+        if files.iter().all(|file| file.nulls.iter().all(|nulls| *nulls == Some(0))) {
+            return Ok(0);
+        }
+        let null = names.iter().map(|name| Expr::from(quoted(name)).is_null()).reduce(Expr::or);
+        let events = self.pins.current(self.session, &self.history.table, self.job.as_of())?;
+        match null {
+            Some(null) => Ok(events.filter(null)?.count().await? as u64),
+            None => Ok(0),
+        }
+    }
+}
+
+/// A stream as a relation, read once.
+fn read_stream(session: &Session, stream: SendableRecordBatchStream) -> Result<DataFrame> {
+    let partition = OneStream { schema: stream.schema(), stream: Mutex::new(Some(stream)) };
+    let table = StreamingTable::try_new(partition.schema.clone(), vec![Arc::new(partition)])?;
+    Ok(session.context().read_table(Arc::new(table))?)
+}
+
+struct OneStream {
+    schema: SchemaRef,
+    stream: Mutex<Option<SendableRecordBatchStream>>,
+}
+
+impl std::fmt::Debug for OneStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OneStream")
+    }
+}
+
+impl PartitionStream for OneStream {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let stream = self.stream.lock().ok().and_then(|mut stream| stream.take());
+        stream.unwrap_or_else(|| Box::pin(EmptyRecordBatchStream::new(self.schema.clone())))
+    }
 }
 
 /// The features of a group for a spine of (entity, as_of, _row).
@@ -134,21 +295,10 @@ pub async fn compute(
     pit::features(session, group, &time, &ties, events, spine).await
 }
 
-async fn compute_sequence(
-    job: &Job,
-    session: &Session,
-    pins: &Pins,
-    sequence: &Sequence,
-    spine: DataFrame,
-) -> Result<SendableRecordBatchStream> {
-    let (time, ties, events) = events(job, session, pins, &sequence.history)?;
-    pit::sequences(session, sequence, &time, &ties, events, spine).await
-}
-
 /// What a history reads: event time column, tie breaker, and all row versions known tonight.
 fn events(job: &Job, session: &Session, pins: &Pins, history: &History) -> Result<(String, Vec<String>, DataFrame)> {
-    let time = history.event_time.as_deref().or_else(|| job.project.event_time(&history.table));
-    let time = time.ok_or_else(|| Error::internal(format!("{} has no event time", history.table)))?;
+    let time =
+        job.project.time_of(history).ok_or_else(|| Error::internal(format!("{} has no event time", history.table)))?;
     let ties = job.project.tie_breaker(&history.table).to_vec();
     Ok((time.to_string(), ties, pins.frame(session, &history.table, job.as_of())?))
 }

@@ -35,6 +35,8 @@ pub struct Job {
     pub progress: Progress,
     /// Names to work on; empty: all.
     pub select: Vec<String>,
+    /// Compute from all rows, even where less would do.
+    pub full: bool,
 }
 
 /// What a job wrote, or found unchanged: one line of its result.
@@ -172,7 +174,7 @@ impl Pins {
 }
 
 /// Row versions opened by `as_of`; a version closed later is still open.
-fn versions_as_of(frame: DataFrame, as_of: i64) -> Result<DataFrame> {
+pub fn versions_as_of(frame: DataFrame, as_of: i64) -> Result<DataFrame> {
     if !frame.schema().has_column_with_unqualified_name("_known_from") {
         return Ok(frame);
     }

@@ -29,6 +29,7 @@ pub fn job(profile: Profile, project: &Path, date: NaiveDate, select: Vec<String
         run_id: uuid::Uuid::new_v4().to_string(),
         progress: Progress::new(),
         select,
+        full: false,
     })
 }
 

@@ -73,6 +73,14 @@ impl Lane {
     pub fn rings(&self) -> Rings {
         Rings::new(self.windows.iter().map(|window| window.length))
     }
+
+    /// The lane without features, keeping some of its states only.
+    pub fn only(&self, states: &[String]) -> Lane {
+        let kept = self.accumulators.iter().zip(&self.state).filter(|(_, name)| states.contains(name));
+        let (accumulators, state) = kept.map(|(spec, name)| (spec.clone(), name.clone())).unzip();
+        let windows = self.windows.iter().map(|window| Window { length: window.length, measures: Vec::new() });
+        Lane { accumulators, state, windows: windows.collect(), ..self.clone() }
+    }
 }
 
 #[derive(Debug, Clone)]

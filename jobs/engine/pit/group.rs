@@ -66,6 +66,13 @@ impl kernel::Factory for Factory {
     fn state(&self) -> &[String] {
         &self.state
     }
+
+    fn only(&self, states: &[String]) -> Arc<dyn kernel::Factory> {
+        let lanes: Vec<compile::Lane> = self.lanes.iter().map(|lane| lane.only(states)).collect();
+        let state = lanes.iter().flat_map(|lane| lane.state.iter().cloned()).collect();
+        let (layout, rings) = (self.layout.clone(), self.rings.clone());
+        Arc::new(Factory { lanes, features: Vec::new(), derived: Vec::new(), layout, rings, state })
+    }
 }
 
 struct Kernel {

@@ -1,5 +1,7 @@
 //! What a kernel is: the state of one entity at a time, and the columns and states that are read from it.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::cast;
@@ -21,6 +23,9 @@ pub trait Factory: Send + Sync + std::fmt::Debug {
     /// Names of the columns of a saved state: a binary each, named after what it is the state of, so that a column of
     /// the same name is a state of the same thing.
     fn state(&self) -> &[String];
+
+    /// Kernels without results that keep some of the states.
+    fn only(&self, states: &[String]) -> Arc<dyn Factory>;
 }
 
 /// Follows one entity at a time through its changes.

@@ -122,6 +122,16 @@ impl Compiled {
         self.kernel.state()
     }
 
+    /// The same without features, keeping some of the states only; `None` if those are none.
+    pub fn only(&self, states: &[String]) -> Option<Compiled> {
+        if states.is_empty() {
+            return None;
+        }
+        let fields = self.schema.fields()[..self.inputs.layout().keys + 2].to_vec();
+        let kernel = self.kernel.only(states);
+        Some(Compiled { inputs: self.inputs.clone(), kernel, schema: Arc::new(Schema::new(fields)) })
+    }
+
     /// Lengths of the windows, in microseconds; `None` is all history.
     pub fn windows(&self) -> &[Option<i64>] {
         self.kernel.rings().lengths()

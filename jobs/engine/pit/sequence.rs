@@ -24,7 +24,7 @@ use super::state::{Change, OUT, Reader, Writer, in_unit};
 use super::visible::Visible;
 
 /// The compiled sequence, shared by the partitions.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Factory {
     length: usize,
     fields: Vec<ListField>,
@@ -72,6 +72,11 @@ impl kernel::Factory for Factory {
 
     fn state(&self) -> &[String] {
         &self.state
+    }
+
+    /// There is one state, so some of it is all of it.
+    fn only(&self, _: &[String]) -> Arc<dyn kernel::Factory> {
+        Arc::new(self.clone())
     }
 }
 
