@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod house;
+mod lineage;
 mod night;
 mod pit;
 mod plan;
