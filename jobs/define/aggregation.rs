@@ -126,6 +126,11 @@ impl Fn {
     }
 }
 
+/// The functions of the language, as `fn` takes them.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|(name, _)| *name)
+}
+
 /// Distinct values are counted among one hash in so many, unless said otherwise.
 const SAMPLE: u32 = 16;
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 mod bad_input;
+mod functions;
 mod house;
 mod lineage;
 mod night;
