@@ -31,6 +31,7 @@
 
 mod accumulate;
 mod chunk;
+mod comparison;
 mod compile;
 mod exact;
 mod exec;
