@@ -6,6 +6,7 @@ mod check;
 mod common;
 mod generate;
 mod job;
+mod lineage;
 mod output;
 mod query;
 
@@ -44,6 +45,8 @@ enum Command {
     Score(job::Arguments),
     /// The whole night: ingest, tables, features, train, score.
     Nightly(job::Arguments),
+    /// What a column, feature or model comes from and goes into.
+    Lineage(lineage::Arguments),
     /// SQL over the lake.
     Query(query::Arguments),
 }
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => runtime.block_on(job::run("train", arguments)),
         Command::Score(arguments) => runtime.block_on(job::run("score", arguments)),
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
+        Command::Lineage(arguments) => lineage::run(arguments),
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),
     };
     match outcome {

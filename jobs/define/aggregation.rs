@@ -7,7 +7,7 @@ use serde_yaml::Value;
 
 use super::diagnostic::Diagnostic;
 use super::features::{Derived, Feature, Function, MOST_COLUMNS, TimeUnit};
-use super::types::{Duration, OneOrMany, is_name, snake};
+use super::types::{Duration, Numbers, OneOrMany, is_name, snake};
 use super::yaml::Origin;
 
 #[derive(Debug, Deserialize)]
@@ -29,7 +29,7 @@ pub struct RawAggregation {
     /// `share`: how many categories a model chooses. `top_k`: how many ranks.
     top: Option<u32>,
     /// `percentile`.
-    at: Option<OneOrManyNumbers>,
+    at: Option<Numbers>,
     half_life: Option<Duration>,
     /// `approx_count_distinct`.
     sample: Option<u32>,
@@ -44,13 +44,6 @@ pub struct RawAggregation {
 struct RawBy {
     of: String,
     values: Vec<Value>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum OneOrManyNumbers {
-    One(f64),
-    Many(Vec<f64>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -126,6 +119,11 @@ impl Fn {
     }
 }
 
+/// The functions of the language, as `fn` takes them.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|(name, _)| *name)
+}
+
 /// Distinct values are counted among one hash in so many, unless said otherwise.
 const SAMPLE: u32 = 16;
 
@@ -190,9 +188,15 @@ impl Expansion<'_> {
                 }
             }
         }
-        for function in &functions {
-            self.check(*function, out);
+        if self.raw.functions.0.is_empty() {
+            out.push(self.at("fn", "no function").found("[]").expected("one of them, or several, such as [sum, mean]"));
         }
+        // One that is not complete is left out, so that its fault is not reported a second time by what reads it.
+        functions.retain(|function| {
+            let before = out.len();
+            self.check(*function, out);
+            out.len() == before
+        });
         functions
     }
 
@@ -214,7 +218,12 @@ impl Expansion<'_> {
         ];
         for (key, given) in given {
             match (given, function.keys().iter().find(|(own, _)| *own == key)) {
-                (true, None) => out.push(self.at(key, format!("`{name}` takes no `{key}`"))),
+                (true, None) => {
+                    let takers = FUNCTIONS.iter().filter(|(_, f)| f.keys().iter().any(|(own, _)| *own == key));
+                    let takers: Vec<&str> = takers.map(|(name, _)| *name).collect();
+                    let d = self.at(key, format!("`{name}` takes no `{key}`"));
+                    out.push(d.help(format!("leave it out here; it belongs to {}", takers.join(", "))));
+                }
                 (false, Some((_, true))) => {
                     let d = self.origin.at(self.path, format!("`{name}` needs `{key}`"));
                     out.push(d.expected(example(key)));
@@ -236,6 +245,9 @@ impl Expansion<'_> {
         if raw.half_life.is_some_and(|half_life| half_life.micros() == 0) {
             out.push(self.at("half_life", "weights that halve at once").expected("a positive duration, such as 30d"));
         }
+        if raw.at.is_some() && self.percentiles().is_empty() {
+            out.push(self.at("at", "no percentile").found("[]").expected(example("at")));
+        }
         for at in self.percentiles().iter().filter(|at| !(0.0..=100.0).contains(*at)) {
             out.push(self.at("at", "no percentile").found(at.to_string()).expected("0 to 100"));
         }
@@ -248,12 +260,8 @@ impl Expansion<'_> {
         }
     }
 
-    fn percentiles(&self) -> Vec<f64> {
-        match &self.raw.at {
-            None => Vec::new(),
-            Some(OneOrManyNumbers::One(at)) => vec![*at],
-            Some(OneOrManyNumbers::Many(at)) => at.clone(),
-        }
+    fn percentiles(&self) -> &[f64] {
+        self.raw.at.as_ref().map_or(&[], |at| &at.0)
     }
 
     /// Suffix of the name and condition of each category of `by`; one without both where there is no `by`.
@@ -265,20 +273,31 @@ impl Expansion<'_> {
         if !self.fits(by.values.len(), "by", out) {
             return None;
         }
-        let mut categories = Vec::new();
-        for value in &by.values {
-            let (text, literal) = match value {
-                Value::String(text) => (text.clone(), format!("'{}'", text.replace('\'', "''"))),
-                Value::Number(number) => (number.to_string(), number.to_string()),
-                Value::Bool(flag) => (flag.to_string(), flag.to_string()),
-                _ => {
-                    out.push(self.at("by", "a category is a scalar").expected("text, number or bool"));
-                    continue;
-                }
-            };
-            categories.push((format!("_{}", snake(&text)), Some(format!("({}) = {literal}", by.of))));
+        let category = |value: &Value, out: &mut Vec<Diagnostic>| {
+            let (text, name) = self.category("by", value, out)?;
+            let literal = if value.is_string() { format!("'{}'", text.replace('\'', "''")) } else { text };
+            Some((format!("_{name}"), Some(format!("({}) = {literal}", by.of))))
+        };
+        Some(by.values.iter().filter_map(|value| category(value, out)).collect())
+    }
+
+    /// A category as text and as part of a name.
+    fn category(&self, key: &str, value: &Value, out: &mut Vec<Diagnostic>) -> Option<(String, String)> {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Bool(flag) => flag.to_string(),
+            _ => {
+                out.push(self.at(key, "a category is a scalar").expected("text, number or bool"));
+                return None;
+            }
+        };
+        let name = snake(&text);
+        if name.is_empty() {
+            let d = self.at(key, format!("the category `{text}` gives no name")).expected("letters a to z, or digits");
+            out.push(d.help("ask for it by `where`, and name it with `as`"));
         }
-        Some(categories)
+        (!name.is_empty()).then_some((text, name))
     }
 
     /// Refuses an expansion that would explode, before it does.
@@ -342,7 +361,7 @@ impl Expansion<'_> {
             }
             Fn::Percentile => {
                 let name = |at: f64| format!("{base}_p{}", at.to_string().replace('.', "_"));
-                return self.percentiles().into_iter().map(|at| plain(Function::Percentile { at }, name(at))).collect();
+                return self.percentiles().iter().map(|&at| plain(Function::Percentile { at }, name(at))).collect();
             }
             Fn::TopK => {
                 let ranks = 1..=self.raw.top.unwrap_or(0).min(MOST_COLUMNS as u32);
@@ -361,16 +380,8 @@ impl Expansion<'_> {
     }
 
     fn share(&self, value: &Value, base: &str, out: &mut Vec<Diagnostic>) -> Option<(Function, String)> {
-        let text = match value {
-            Value::String(text) => text.clone(),
-            Value::Number(number) => number.to_string(),
-            Value::Bool(flag) => flag.to_string(),
-            _ => {
-                out.push(self.at("values", "a category is a scalar").expected("text, number or bool"));
-                return None;
-            }
-        };
-        Some((Function::Share { value: text.clone() }, format!("{base}_{}", snake(&text))))
+        let (value, name) = self.category("values", value, out)?;
+        Some((Function::Share { value }, format!("{base}_{name}")))
     }
 
     fn push(
@@ -475,4 +486,142 @@ fn sentence(what: &str, filter: Option<&str>, window: Option<Duration>) -> Strin
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|c| c.to_uppercase().collect::<String>() + chars.as_str()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::define::yaml;
+
+    /// Features and derived columns of one aggregation, and what is wrong with it.
+    fn expanded(text: &str) -> (Vec<Feature>, Vec<Derived>, Vec<Diagnostic>) {
+        let (mut features, mut derived, mut out) = (Vec::new(), Vec::new(), Vec::new());
+        let (raw, origin) = yaml::parse::<RawAggregation>("g.yaml", text, &mut out).unwrap();
+        expand("", raw, &origin, &mut features, &mut derived, &mut out);
+        (features, derived, out)
+    }
+
+    fn names(text: &str) -> Vec<String> {
+        let (features, derived, out) = expanded(text);
+        assert_eq!(out, [], "{text}");
+        let shown = features.into_iter().filter(|f| !f.hidden).map(|f| f.name);
+        shown.chain(derived.into_iter().map(|d| d.name)).collect()
+    }
+
+    fn message(text: &str) -> String {
+        let (features, _, out) = expanded(text);
+        assert!(features.is_empty(), "{text}: what is wrong is not expanded: {features:?}");
+        out.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn names_say_function_category_and_window() {
+        let expected: [(&str, &[&str]); 15] = [
+            ("{fn: count}", &["count"]),
+            ("{fn: count, over: [1d, 36h]}", &["count_1d", "count_36h"]),
+            ("{of: a, fn: sum, over: [7d]}", &["a_sum_7d"]),
+            ("{of: a, fn: sum, as: total, over: [7d]}", &["total_7d"]),
+            ("{of: a, fn: [sum, mean], as: total}", &["total_sum", "total_mean"]),
+            ("{of: a, fn: percentile, at: [5, 99.5], over: [7d]}", &["a_p5_7d", "a_p99_5_7d"]),
+            ("{of: a, fn: top_k, top: 2, as: best}", &["best_top_1", "best_top_2"]),
+            ("{of: a, fn: share, values: [X y, 3, true]}", &["a_share_x_y", "a_share_3", "a_share_true"]),
+            ("{of: a, fn: share, top: 9, over: [7d]}", &["a_share_7d"]),
+            ("{of: a, fn: ratio, to: b, over: [7d]}", &["a_ratio_7d"]),
+            ("{of: a, fn: exp_weighted_mean, half_life: 3d}", &["a_exp_weighted_mean"]),
+            ("{of: a, fn: [approx_count_distinct, entropy]}", &["a_approx_count_distinct", "a_entropy"]),
+            ("{of: a, fn: [mean_gap, time_since_last]}", &["mean_gap", "time_since_last"]),
+            ("{of: a, fn: sum, by: {of: m, values: [X y, 2]}, over: [7d]}", &["a_sum_x_y_7d", "a_sum_2_7d"]),
+            ("{of: a, fn: percentile, at: 50, by: {of: m, values: [x]}, over: [7d]}", &["a_x_p50_7d"]),
+        ];
+        for (text, expected) in expected {
+            assert_eq!(names(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_category_is_one_more_condition() {
+        let (features, _, out) = expanded("{fn: count, where: a or b, by: {of: \"c || d\", values: [it's, 1, true]}}");
+        assert_eq!(out, []);
+        let filters: Vec<_> = features.iter().filter_map(|f| f.filter.as_deref()).collect();
+        assert_eq!(
+            filters,
+            ["(a or b) and (c || d) = 'it''s'", "(a or b) and (c || d) = 1", "(a or b) and (c || d) = true"]
+        );
+    }
+
+    #[test]
+    fn a_ratio_is_two_hidden_sums_over_the_same_rows() {
+        let (features, derived, _) = expanded("{of: a, fn: ratio, to: b + c, where: d, over: [7d]}");
+        let sums: Vec<_> = features.iter().map(|f| (f.name.as_str(), f.of.as_deref(), f.filter.as_deref())).collect();
+        assert_eq!(
+            sums,
+            [
+                ("a_ratio_7d__of", Some("a"), Some("(d) and (b + c) is not null")),
+                ("a_ratio_7d__to", Some("b + c"), Some("(d) and (a) is not null")),
+            ]
+        );
+        assert!(features.iter().all(|f| f.hidden && f.function == Function::Sum));
+        assert_eq!(derived[0].expression, "a_ratio_7d__of / a_ratio_7d__to");
+    }
+
+    #[test]
+    fn every_function_is_described_and_listed_once() {
+        let listed: Vec<&str> = super::names().collect();
+        let unique: std::collections::BTreeSet<&str> = listed.iter().copied().collect();
+        assert_eq!(unique.len(), listed.len());
+        for name in listed {
+            let own = match name {
+                "share" => "values: [x], ",
+                "top_k" => "top: 2, ",
+                "percentile" => "at: 50, ",
+                "exp_weighted_mean" => "half_life: 1d, ",
+                "ratio" => "to: b, ",
+                _ => "",
+            };
+            let (features, derived, out) = expanded(&format!("{{of: a, fn: {name}, {own}as: x, over: [7d]}}"));
+            assert_eq!(out, []);
+            let docs = features.iter().map(|f| &f.doc).chain(derived.iter().map(|d| &d.doc));
+            docs.for_each(|doc| assert!(doc.ends_with("over the last 7d."), "{name}: {doc}"));
+        }
+    }
+
+    #[test]
+    fn each_function_has_its_keys_and_no_others() {
+        let wrong = [
+            ("{of: a, fn: percentile}", "`percentile` needs `at`"),
+            ("{of: a, fn: percentile, at: []}", "no percentile"),
+            ("{of: a, fn: percentile, at: [50, -1]}", "found: -1"),
+            ("{of: a, fn: percentile, at: .nan}", "found: NaN"),
+            ("{of: a, fn: top_k}", "`top_k` needs `top`"),
+            ("{of: a, fn: top_k, top: 0}", "1 to 4096"),
+            ("{of: a, fn: exp_weighted_mean}", "`half_life: 30d`"),
+            ("{of: a, fn: exp_weighted_mean, half_life: 0h}", "a positive duration"),
+            ("{of: a, fn: ratio}", "`to: <column or SQL expression>`"),
+            ("{of: a, fn: approx_count_distinct, sample: 0}", "1 or more"),
+            ("{of: a, fn: share}", "`share` of which values?"),
+            ("{of: a, fn: share, values: [x], top: 3}", "`share` of which values?"),
+            ("{of: a, fn: sum, at: 50}", "it belongs to percentile"),
+            ("{of: a, fn: sum, unit: days}", "it belongs to mean_gap, time_since_first, time_since_last"),
+            ("{of: a, fn: max, top: 3}", "it belongs to share, top_k"),
+            ("{fn: [sum]}", "`sum` of what?"),
+            ("{of: a, fn: []}", "no function"),
+            ("{of: a, fn: entropi}", "did you mean `entropy`?"),
+            ("{of: a, fn: share, values: ['?']}", "the category `?` gives no name"),
+            ("{fn: count, by: {of: m, values: [[x]]}}", "a category is a scalar"),
+        ];
+        for (text, expected) in wrong {
+            let message = message(text);
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_would_explode_is_refused_with_its_number_before_it_does() {
+        let values: Vec<String> = (0..100_000).map(|i| format!("v{i}")).collect();
+        let values = values.join(", ");
+        let share = message(&format!("{{of: a, fn: share, values: [{values}]}}"));
+        assert!(share.contains("100000 categories would make 100000 columns"), "{share}");
+        let by = message(&format!("{{of: a, fn: [sum, mean], over: [1d, 2d], by: {{of: m, values: [{values}]}}}}"));
+        assert!(by.contains("100000 categories would make 400000 columns"), "{by}");
+    }
 }

@@ -255,7 +255,8 @@ impl FeatureGroup {
             }
             if !seen.insert(name) {
                 let message = format!("group {} has two features `{name}`", self.name);
-                out.push(self.origin.at(&path, message).help("give one of them another name with `as`"));
+                let help = "give one of them another name with `as`; ask for one of two alike categories by `where`";
+                out.push(self.origin.at(&path, message).help(help));
             }
         }
         let columns = self.names().count();

@@ -11,6 +11,7 @@ pub mod diagnostic;
 pub mod features;
 mod graph;
 pub mod inputs;
+pub mod lineage;
 pub mod map;
 pub mod model;
 pub mod profile;

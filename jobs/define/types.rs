@@ -64,7 +64,7 @@ impl TryFrom<String> for Duration {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let wrong = || format!("invalid duration `{text}`, expected a number and s, m, h, d or w, such as 30d");
+        let wrong = || format!("invalid duration `{text}`, expected a whole number and s, m, h, d or w, such as 30d");
         let unit = text.chars().last().filter(|c| "smhdw".contains(*c)).ok_or_else(wrong)?;
         let amount = text[..text.len() - 1].parse().map_err(|_| wrong())?;
         Ok(Duration { amount, unit })
@@ -210,6 +210,44 @@ impl<'de> Deserialize<'de> for OneOrMany {
             }
         }
         deserializer.deserialize_any(Texts)
+    }
+}
+
+/// A number, or a list of numbers: `at: 50` and `at: [25, 50, 75]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Numbers(pub Vec<f64>);
+
+impl<'de> Deserialize<'de> for Numbers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visit;
+        impl<'de> Visitor<'de> for Visit {
+            type Value = Numbers;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a number or a list of numbers")
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Numbers, E> {
+                Ok(Numbers(vec![number]))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Numbers, E> {
+                self.visit_f64(number as f64)
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Numbers, E> {
+                self.visit_f64(number as f64)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Numbers, A::Error> {
+                let mut numbers = Vec::new();
+                while let Some(number) = seq.next_element()? {
+                    numbers.push(number);
+                }
+                Ok(Numbers(numbers))
+            }
+        }
+        deserializer.deserialize_any(Visit)
     }
 }
 

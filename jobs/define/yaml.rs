@@ -91,10 +91,29 @@ fn shape_error(origin: &Origin, path: &[String], message: &str) -> Diagnostic {
     if let Some(field) = message.strip_prefix("missing field ") {
         return origin.at(&at, format!("{place} lacks the key {field}")).expected(format!("a value for {field}"));
     }
-    if let Some((found, expected)) = message.strip_prefix("invalid type: ").and_then(|m| m.split_once(", expected ")) {
+    let Some((wrong, expected)) = message.split_once(", expected ") else {
+        return origin.at(&at, format!("{place}: {message}"));
+    };
+    let serde = |kind: &str| wrong.strip_prefix(kind).map(|found| (found, plain_word(expected)));
+    if let Some((found, expected)) = serde("invalid type: ").or_else(|| serde("invalid value: ")) {
         return origin.at(&at, format!("{place} is of the wrong type")).found(found).expected(expected);
     }
-    origin.at(&at, format!("{place}: {message}"))
+    // Our own: `invalid duration `7`, expected …; did you mean …`.
+    let (expected, help) = expected.split_once("; ").map_or((expected, None), |(e, help)| (e, Some(help.to_string())));
+    let found = quoted.first().copied().unwrap_or_default();
+    Diagnostic { help, ..origin.at(&at, format!("{place}: {wrong}")).found(found).expected(expected) }
+}
+
+/// What Rust calls a type, as people do.
+fn plain_word(expected: &str) -> &str {
+    match expected {
+        "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "i32" | "i64" => "a whole number",
+        "f64" => "a number",
+        "a sequence" => "a list",
+        "a boolean" => "true or false",
+        other => other,
+    }
 }
 
 /// Removes the key at `path`; false if there is none.
@@ -194,7 +213,7 @@ mod tests {
     fn a_wrong_type_says_what_was_found_and_expected() {
         let found = diagnostics("name: a\nlist:\n  - window: [1]\n");
         assert_eq!((found[0].line, found[0].found.as_deref()), (3, Some("sequence")));
-        assert_eq!(found[0].expected.as_deref(), Some("u32"));
+        assert_eq!(found[0].expected.as_deref(), Some("a whole number, 0 or more"));
     }
 
     #[test]

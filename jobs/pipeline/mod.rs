@@ -8,6 +8,7 @@ pub mod features;
 pub mod generate;
 pub mod ingest;
 pub mod job;
+pub mod lineage;
 pub mod load;
 pub mod nightly;
 pub mod open;

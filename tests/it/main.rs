@@ -3,8 +3,11 @@
 // Clippy knows tests, but not the helpers of tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
+mod bad_definitions;
 mod bad_input;
+mod functions;
 mod house;
+mod lineage;
 mod night;
 mod pit;
 mod plan;

@@ -96,7 +96,7 @@ impl World {
     /// `scorehouse` with these arguments, and this world's lake and raw events.
     pub fn run(&self, arguments: &[&str]) -> Said {
         let mut command = scorehouse(arguments);
-        if arguments[0] != "check" {
+        if !["check", "lineage"].contains(&arguments[0]) {
             command.arg("--raw").arg(self.raw()).arg("--lake").arg(self.lake());
         }
         said(command.output().unwrap())

@@ -17,6 +17,11 @@ use crate::define::types::type_name;
 use crate::define::yaml::Origin;
 use crate::engine::session::Session;
 
+use super::comparison::mismatch;
+
+/// Columns that a message lists at most.
+const MOST_NAMED: usize = 24;
+
 /// An expression and its type, which is one of the definition language's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Typed {
@@ -88,6 +93,9 @@ impl<'a> Scope<'a> {
         let planned = self.session.context().parse_sql_expr(sql, &self.schema);
         let expr = planned.map_err(|e| self.wrong(sql, path, &e))?.unalias();
         self.about_one_row(&expr, sql, path)?;
+        if let Some(mismatch) = mismatch(&expr, &self.schema) {
+            return Err(Box::new(self.origin.at(path, mismatch.message).found(sql).expected(mismatch.expected)));
+        }
         let expr = expr.transform_up(|expr| rewrite(expr, &self.schema)).map_err(|e| self.wrong(sql, path, &e))?.data;
         let data_type = self
             .session
@@ -152,7 +160,18 @@ impl<'a> Scope<'a> {
             return self.unknown_column(&field.name, path);
         }
         let d = self.origin.at(path, format!("not an expression over the columns of {}", self.what));
-        Box::new(d.found(sql).help(error.strip_backtrace().lines().next().unwrap_or_default()))
+        let said = error.strip_backtrace();
+        let said = said.lines().next().unwrap_or_default();
+        let said = said.trim_start_matches("Error during planning: ").trim_start_matches("SQL error: ParserError(\"");
+        Box::new(d.found(sql).expected(self.columns()).help(said.trim_end_matches("\")")))
+    }
+
+    /// The columns in reach and their types, for messages.
+    fn columns(&self) -> String {
+        let fields = self.schema.fields().iter().filter(|field| !field.name().starts_with('_'));
+        let columns: Vec<String> = fields.map(|f| format!("{} {}", f.name(), type_name(f.data_type()))).collect();
+        let more = if columns.len() > MOST_NAMED { ", …" } else { "" };
+        format!("SQL over {}{more}", columns[..columns.len().min(MOST_NAMED)].join(", "))
     }
 }
 

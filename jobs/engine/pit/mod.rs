@@ -30,6 +30,7 @@
 //! Memory: an entity's history is gathered before it is swept, and counted against the session's limit.
 
 mod chunk;
+mod comparison;
 mod compile;
 mod exact;
 mod exec;

@@ -151,7 +151,10 @@ fn finish(
 }
 
 /// Subqueries in conditions as joins, which is what the rewriting understands.
-fn without_subqueries(catalog: &Catalog, plan: &LogicalPlan) -> std::result::Result<LogicalPlan, DataFusionError> {
+pub(super) fn without_subqueries(
+    catalog: &Catalog,
+    plan: &LogicalPlan,
+) -> std::result::Result<LogicalPlan, DataFusionError> {
     let mut found = false;
     plan.apply(|node| {
         node.apply_expressions(|expr| {

@@ -13,6 +13,7 @@ mod day;
 mod fault;
 mod join;
 pub mod known;
+pub mod lineage;
 mod models;
 mod planner;
 mod relation;
