@@ -100,12 +100,38 @@ async fn nights(session: &Session, compiled: &Compiled, events: &[Event], as_ofs
     rebuilt
 }
 
+/// The functions that [`everything`] leaves out.
+fn more(visibility: &str) -> FeatureGroup {
+    let mut text = format!("visibility: {visibility}\naggregations:\n");
+    for (windows, name) in [("over: [12h, 1d, 3d], ", ""), ("", "all_")] {
+        for of in ["amount", "items", "rating"] {
+            let as_ = |suffix: &str| format!("as: {name}{of}{suffix}, {windows}");
+            text += &format!("- {{of: {of}, fn: variance, {}}}\n", as_("_var"));
+            text += &format!("- {{of: {of}, fn: percentile, at: [0, 12.5, 50, 90, 100], {}}}\n", as_(""));
+            text += &format!("- {{of: {of}, fn: exp_weighted_mean, half_life: 36h, {}}}\n", as_("_ewm"));
+            text += &format!("- {{of: {of}, fn: ratio, to: items + 1, {}}}\n", as_("_ratio"));
+            text += &format!("- {{of: {of}, fn: approx_count_distinct, sample: 3, {}}}\n", as_("_approx"));
+        }
+        for of in ["items", "rating", "method", "gift", "paid_at"] {
+            let as_ = |suffix: &str| format!("as: {name}{of}{suffix}, {windows}");
+            text += &format!("- {{of: {of}, fn: top_k, top: 2, {}}}\n", as_(""));
+            text += &format!("- {{of: {of}, fn: entropy, {}}}\n", as_("_entropy"));
+            text += &format!("- {{of: {of}, fn: share, top: 5, {}}}\n", as_(""));
+            text += &format!("- {{of: {of}, fn: mean_gap, unit: hours, {}}}\n", as_("_gap"));
+            text += &format!("- {{of: {of}, fn: time_since_first, where: gift, {}}}\n", as_("_first"));
+        }
+        text += &format!("- {{fn: mean_gap, {windows}as: {name}gap}}\n");
+        text += &format!("- {{fn: count, by: {{of: method, values: [blik, card]}}, {windows}as: {name}n}}\n");
+    }
+    group(&text)
+}
+
 fn compiled(session: &Session, group: &FeatureGroup) -> Compiled {
     Compiled::group(session, group, "paid_at", &ties(), table(&[]).schema().as_ref()).ok().unwrap()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn nights_agree(
@@ -117,8 +143,10 @@ proptest! {
         let events: Vec<Event> = events.into_iter().enumerate().map(|(id, e)| Event { id: id as i64 / 2, ..e }).collect();
         let as_ofs: Vec<i64> = gaps.iter().scan(START + DAY, |at, gap| { *at += gap * DAY; Some(*at) }).collect();
         let session = open(2, None);
-        let group = everything(if by_event_time { "event_time" } else { "known" }, "");
-        block_on(nights(&session, &compiled(&session, &group), &events, &as_ofs, files));
+        let visibility = if by_event_time { "event_time" } else { "known" };
+        for group in [everything(visibility, ""), more(visibility)] {
+            block_on(nights(&session, &compiled(&session, &group), &events, &as_ofs, files));
+        }
         let lists = lists();
         let lists = Compiled::sequence(&session, &lists, "paid_at", &ties(), table(&[]).schema().as_ref()).ok().unwrap();
         block_on(nights(&session, &lists, &events, &as_ofs, files));
