@@ -20,3 +20,4 @@ pub mod spine;
 pub mod tables;
 pub mod train;
 pub mod vectors;
+pub mod verify;

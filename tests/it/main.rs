@@ -3,8 +3,10 @@
 // Clippy knows tests, but not the helpers of tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
+mod agree;
 mod bad_input;
 mod house;
+mod naive;
 mod night;
 mod pit;
 mod plan;

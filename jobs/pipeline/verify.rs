@@ -1,0 +1,3 @@
+//! The `verify` job.
+
+pub mod difference;
