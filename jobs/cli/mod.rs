@@ -8,6 +8,7 @@ mod generate;
 mod job;
 mod output;
 mod query;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -46,6 +47,8 @@ enum Command {
     Nightly(job::Arguments),
     /// SQL over the lake.
     Query(query::Arguments),
+    /// Prove that no feature sees the future, or compare stored features with a naive evaluation.
+    Verify(verify::Arguments),
 }
 
 /// Parses the process's arguments and runs the job.
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Score(arguments) => runtime.block_on(job::run("score", arguments)),
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),
+        Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

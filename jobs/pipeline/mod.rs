@@ -7,6 +7,7 @@ pub mod check;
 pub mod features;
 pub mod generate;
 pub mod ingest;
+pub mod instants;
 pub mod job;
 pub mod load;
 pub mod nightly;
