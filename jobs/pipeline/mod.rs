@@ -22,3 +22,4 @@ pub mod tables;
 pub mod train;
 pub mod vectors;
 pub mod verify;
+pub mod why;

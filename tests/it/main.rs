@@ -14,3 +14,5 @@ mod point_in_time;
 mod real_data;
 mod small;
 mod support;
+mod verify;
+mod why;

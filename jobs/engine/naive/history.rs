@@ -79,24 +79,11 @@ impl History {
     ) -> Result<History> {
         expressions.sort();
         expressions.dedup();
-        let has = |name: &str| table.schema().has_column_with_unqualified_name(name);
-        let quoted = |name: &String| format!(r#""{name}""#);
-        let condition = definition.filter.as_deref().map_or("true".to_string(), |sql| format!("({sql})"));
-        // An expression may fail on a row that `where` excludes.
-        let there = definition.entity.iter().map(quoted).chain([format!(r#""{event_time}""#)]);
-        let there: Vec<String> = there.map(|column| format!("{column} is not null")).collect();
-        let guard = format!("{} and {condition}", there.join(" and "));
-        let mut columns = vec![format!(r#""{event_time}" as t"#), format!("{condition} as kept")];
-        columns.push(if has(KNOWN_FROM) { format!("{KNOWN_FROM} as f") } else { "null as f".into() });
-        columns.push(if has(KNOWN_UNTIL) { format!("{KNOWN_UNTIL} as u") } else { "null as u".into() });
-        columns.extend(definition.entity.iter().enumerate().map(|(i, name)| format!(r#""{name}" as k{i}"#)));
-        columns.extend(tie_breaker.iter().enumerate().map(|(i, name)| format!(r#""{name}" as o{i}"#)));
-        columns.extend(
-            expressions.iter().enumerate().map(|(i, sql)| format!("case when {guard} then ({sql}) end as e{i}")),
-        );
-        // A version of which it is not said when it was known never was; in a table without versions all always were.
-        let never = if has(KNOWN_FROM) { i64::MAX } else { i64::MIN };
-        let batch = collected(table.select_exprs(&columns.iter().map(String::as_str).collect::<Vec<_>>())?).await?;
+        // A version of which it is not said when it was known never was; without versions all always were.
+        let has_versions = table.schema().has_column_with_unqualified_name(KNOWN_FROM);
+        let never = if has_versions { i64::MAX } else { i64::MIN };
+        let select = select(definition, event_time, tie_breaker, &expressions, &table);
+        let batch = collected(table.select_exprs(&select.iter().map(String::as_str).collect::<Vec<_>>())?).await?;
 
         let instants = |name: &str| scalars(&as_type(named(&batch, name)?, &timestamp())?);
         let several = |letter: &str, count: usize| -> Result<Vec<ArrayRef>> {
@@ -170,6 +157,33 @@ impl History {
         });
         rows.into_iter().map(|row| (row.time, value(row))).collect()
     }
+}
+
+/// The columns read: time, whether `where` holds, known-from and -until, keys, tie breaker, values.
+fn select(
+    definition: &features::History,
+    event_time: &str,
+    tie_breaker: &[String],
+    expressions: &[String],
+    table: &DataFrame,
+) -> Vec<String> {
+    let quoted = |name: &String| format!(r#""{name}""#);
+    let time = format!(r#""{event_time}""#);
+    let condition = definition.filter.as_deref().map_or("true".to_string(), |sql| format!("({sql})"));
+    // An expression may fail on a row that is no history; there it is null.
+    let there = definition.entity.iter().map(quoted).chain([time.clone()]);
+    let there: Vec<String> = there.map(|column| format!("{column} is not null")).collect();
+    let guard = format!("{} and {condition}", there.join(" and "));
+    let mut columns = vec![format!("{time} as t"), format!("{condition} as kept")];
+    for (name, letter) in [(KNOWN_FROM, "f"), (KNOWN_UNTIL, "u")] {
+        let there = table.schema().has_column_with_unqualified_name(name);
+        columns.push(format!("{} as {letter}", if there { name } else { "null" }));
+    }
+    columns.extend(definition.entity.iter().enumerate().map(|(i, name)| format!("{} as k{i}", quoted(name))));
+    columns.extend(tie_breaker.iter().enumerate().map(|(i, name)| format!("{} as o{i}", quoted(name))));
+    columns
+        .extend(expressions.iter().enumerate().map(|(i, sql)| format!("case when {guard} then ({sql}) end as e{i}")));
+    columns
 }
 
 /// Values as one of the definition language's types.
