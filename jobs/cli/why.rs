@@ -86,7 +86,7 @@ fn evidence_text(evidence: &Evidence, as_of: &str) -> String {
     let counts: Vec<String> = evidence.counts.iter().map(|(verdict, n)| format!("{} {verdict}", count(n))).collect();
     text + &match counts.is_empty() {
         true => format!("There is no row of {table} about this entity.\n"),
-        false => format!("\n{} rows: {}\n", count(&evidence.counts.values().sum()), counts.join(", ")),
+        false => format!("\n{}; {} in all\n", counts.join(", "), count(&evidence.counts.values().sum())),
     }
 }
 

@@ -16,11 +16,20 @@ derived:
   share_1d: payments_1d / payments_30d
 ";
 
+const PAIRS: &str = "\
+group: pairs
+entity: [user_id, id]
+entities: payments
+table: payments
+aggregations:
+  - {of: amount, fn: sum}
+";
+
 /// Payments of u1 with one row for each reason not to count.
 fn world() -> World {
     let mut files = small::files();
     files.retain(|(path, _)| *path != "features/pays.yaml" && *path != "features/trail.yaml");
-    files.push(("features/pays.yaml", GROUP));
+    files.extend([("features/pays.yaml", GROUP), ("features/pairs.yaml", PAIRS)]);
     let world = World::with(&files);
     let first = [
         ("early", Some("u1"), Some("2024-02-27T23:59:59.999999Z"), 1100),
@@ -80,7 +89,7 @@ filtered out       2024-02-28T14:00:00Z         null                            
 filtered out       2024-02-28T13:00:00Z         7.00                                             seven   2024-02-29T00:00:00Z
 null               2024-02-28T11:00:00Z         null                                             large   2024-02-29T00:00:00Z
 
-10 rows: 3 counted, 1 after as_of, 1 not yet known, 1 superseded, 1 before the window, 2 filtered out, 1 null
+3 counted, 1 after as_of, 1 not yet known, 1 superseded, 1 before the window, 2 filtered out, 1 null; 10 in all
 ";
     assert_eq!(said.stdout, expected);
 
@@ -88,7 +97,7 @@ null               2024-02-28T11:00:00Z         null                            
     let said = why(&world, &["pays.payments_30d", "--entity", "u1", "--as-of", "2024-02-29T23:00:00Z", "--limit", "1"]);
     let text = said.ok().stdout;
     assert!(text.starts_with("pays.payments_30d of user_id = u1 at 2024-02-29T23:00:00Z is 5\n"), "{text}");
-    assert!(text.ends_with("\n10 rows: 5 counted, 1 after as_of, 3 not yet known, 1 filtered out\n"), "{text}");
+    assert!(text.ends_with("\n5 counted, 1 after as_of, 3 not yet known, 1 filtered out; 10 in all\n"), "{text}");
     assert_eq!(text.lines().count(), 12, "one row of each kind: {text}");
 }
 
@@ -111,6 +120,17 @@ payments_30d  6      Number of rows, over the last 30d.
     let answer = said.json();
     assert_eq!(answer["value"], serde_json::Value::Null);
     assert_eq!(answer["derived"]["inputs"][1]["value"], "0");
+}
+
+#[test]
+fn an_entity_of_two_keys_is_given_together_or_one_by_one() {
+    let world = world();
+    for entity in [&["--entity", "u1,edge"][..], &["--entity", "u1", "--entity", "edge"]] {
+        let said = why(&world, &[&["pairs.amount_sum"], entity].concat()).ok();
+        let head = "pairs.amount_sum of user_id = u1, id = edge at 2024-03-02T00:00:00Z is 12.00\n";
+        assert!(said.stdout.starts_with(head) && said.stdout.ends_with("\n1 counted; 1 in all\n"), "{}", said.stdout);
+    }
+    why(&world, &["pairs.amount_sum", "--entity", "u1"]).refuses(2, &["1 values", "--entity with user_id, id"]);
 }
 
 #[test]

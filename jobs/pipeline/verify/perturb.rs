@@ -157,3 +157,61 @@ fn clock(fates: &[Fate], of: impl Fn(&Fate) -> Option<i64>, field: &Field) -> Re
     };
     Ok(cast(&array, field.data_type())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    /// Days, and the value: a row's time, from and until.
+    type Version = (i64, Option<i64>, Option<i64>);
+
+    fn batch(versions: &[Version], dates: bool) -> RecordBatch {
+        let stamps = |of: fn(&Version) -> Option<i64>| -> ArrayRef {
+            let days = versions.iter().map(of).map(|day| day.map(|day| day * DAY));
+            Arc::new(days.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+        };
+        let time = stamps(|version| Some(version.0));
+        let time = if dates { cast(&time, &DataType::Date32).unwrap() } else { time };
+        let value: ArrayRef = Arc::new(Int64Array::from_iter_values(0..versions.len() as i64));
+        let columns = [
+            ("at", time),
+            ("value", value),
+            (KNOWN_FROM, stamps(|version| version.1)),
+            (KNOWN_UNTIL, stamps(|version| version.2)),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+    }
+
+    /// Times and values of what a decision sees.
+    fn seen(rows: &RecordBatch, as_of: i64) -> Vec<(Option<i64>, i64)> {
+        let clock = |name: &str| micros(rows.column_by_name(name).unwrap()).unwrap();
+        let values = rows.column_by_name("value").unwrap().as_primitive::<arrow::datatypes::Int64Type>().clone();
+        let (time, from, until) = (clock("at"), clock(KNOWN_FROM), clock(KNOWN_UNTIL));
+        let sees = |row: &usize| {
+            time[*row].is_some_and(|time| time < as_of)
+                && from[*row].is_some_and(|from| from <= as_of)
+                && until[*row].is_none_or(|until| as_of < until)
+        };
+        (0..rows.num_rows()).filter(sees).map(|row| (time[row], values.value(row))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_decision_sees_stays_and_all_else_changes(
+            versions in prop::collection::vec((0..20_i64, prop::option::of(0..20_i64), prop::option::of(0..20_i64)), 0..40),
+            at in 0..20_i64, beside in -1..=1_i64, dates in any::<bool>(), seed in any::<u64>(),
+        ) {
+            let (rows, as_of) = (batch(&versions, dates), at * DAY + beside);
+            let event_time = Some("at".to_string());
+            let read = Read { table: "t".into(), event_time, visibility: Visibility::Known };
+            let (other, changed) = perturb(&rows, &read, as_of, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
+            prop_assert_eq!(seen(&rows, as_of), seen(&other, as_of));
+            prop_assert!(versions.is_empty() || changed >= 20);
+        }
+    }
+}
