@@ -4,6 +4,7 @@
 use arrow::array::RecordBatch;
 use arrow::util::display::array_value_to_string;
 use proptest::prelude::*;
+use scorehouse::define::features::Visibility;
 use scorehouse::error::Kind;
 use scorehouse::pipeline::verify::difference::differences;
 
@@ -40,8 +41,11 @@ proptest! {
     }
 
     #[test]
-    fn sequences_agree_with_the_naive_evaluator((events, asks) in world()) {
-        let sequence = lists();
+    fn sequences_agree_with_the_naive_evaluator((events, asks) in world(), by_event_time in any::<bool>()) {
+        let mut sequence = lists();
+        if by_event_time {
+            sequence.history.visibility = Visibility::EventTime;
+        }
         let (table, spine) = (table(&events), spine(&asks));
         let result = compute_lists(&sequence, &table, &spine, 1);
         agree(&result, &lists_naively(&sequence, &table, &spine))?;
