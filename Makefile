@@ -45,11 +45,13 @@ unit: setup ## unit and integration tests (T=name for some of them)
 check: build ## type-check the shipped definitions and run their examples
 	@$(SCOREHOUSE) check
 
-readers: build ## deltalake, DuckDB and Polars read the lake of a small night
+readers: build ## verify a small night's features; deltalake, DuckDB and Polars read its lake
 	@orchestration/setup.sh readers
 	@rm -rf "$(READERS_LAKE)"
 	@$(SCOREHOUSE) generate --users 4000 --days 400 --seed 1 --date $(DATE) --raw "$(READERS_LAKE)/raw"
 	@$(SCOREHOUSE) nightly --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
+	@$(SCOREHOUSE) verify --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
+	@$(SCOREHOUSE) verify --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake" --sample 25
 	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" SCOREHOUSE_RAW="$(READERS_LAKE)/raw" $(READERS) -m pytest -q -p no:cacheprovider tests/interop
 
 fmt: setup ## format the code

@@ -9,6 +9,8 @@ mod job;
 mod lineage;
 mod output;
 mod query;
+mod verify;
+mod why;
 
 use std::process::ExitCode;
 
@@ -49,6 +51,10 @@ enum Command {
     Lineage(lineage::Arguments),
     /// SQL over the lake.
     Query(query::Arguments),
+    /// Prove that no feature sees the future, or compare stored features with a naive evaluation.
+    Verify(verify::Arguments),
+    /// Explain a feature's value by the rows that count, and by those that do not.
+    Why(why::Arguments),
 }
 
 /// Parses the process's arguments and runs the job.
@@ -75,6 +81,8 @@ pub fn main() -> ExitCode {
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
         Command::Lineage(arguments) => lineage::run(arguments),
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),
+        Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
+        Command::Why(arguments) => runtime.block_on(why::run(arguments)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

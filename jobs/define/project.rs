@@ -77,6 +77,12 @@ impl Project {
         source.or_else(|| self.tables.get(relation).map(|t| t.tie_breaker.as_slice())).unwrap_or_default()
     }
 
+    /// Columns that identify a row.
+    pub fn key(&self, relation: &str) -> &[String] {
+        let source = self.sources.get(relation).map(|s| s.key.as_slice());
+        source.or_else(|| self.tables.get(relation).map(|t| t.key.as_slice())).unwrap_or_default()
+    }
+
     fn parse_sources(&mut self, file: &TextFile, out: &mut Vec<Diagnostic>) {
         let Some((raw, origin)) = yaml::parse::<RawSources>(&file.path, &file.text, out) else { return };
         for (name, source) in raw.sources {

@@ -3,15 +3,20 @@
 // Clippy knows tests, but not the helpers of tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
+mod agree;
 mod bad_definitions;
 mod bad_input;
 mod functions;
 mod house;
 mod lineage;
+mod naive;
 mod night;
+mod nights;
 mod pit;
 mod plan;
 mod point_in_time;
 mod real_data;
 mod small;
 mod support;
+mod verify;
+mod why;

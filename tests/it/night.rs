@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use crate::support::World;
 
 /// A world after one night, shared by the tests that only look at it.
-static NIGHT: LazyLock<World> = LazyLock::new(|| {
+pub static NIGHT: LazyLock<World> = LazyLock::new(|| {
     let world = World::new();
     generate(&world, "2025-06-30");
     world.job("nightly", "2025-06-30").ok();

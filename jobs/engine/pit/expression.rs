@@ -183,7 +183,10 @@ fn ratio(expr: Expr, schema: &DFSchema) -> datafusion::error::Result<Transformed
     if !left.get_type(schema)?.is_numeric() || !right.get_type(schema)?.is_numeric() {
         return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right })));
     }
-    let divisor = datafusion::functions::expr_fn::nullif(cast(*right, DataType::Float64), lit(0.0_f64));
+    // Zeros of both signs: DataFusion tells them apart.
+    let divisor = [0.0_f64, -0.0].into_iter().fold(cast(*right, DataType::Float64), |divisor, zero| {
+        datafusion::functions::expr_fn::nullif(divisor, lit(zero))
+    });
     let dividend = Box::new(cast(*left, DataType::Float64));
     let quotient = Expr::BinaryExpr(BinaryExpr { left: dividend, op: Operator::Divide, right: Box::new(divisor) });
     Ok(Transformed::yes(quotient))

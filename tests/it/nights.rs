@@ -1,14 +1,23 @@
 //! Night by night from saved states, against each night from all rows: the same, bit for bit.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::array::{AsArray, Int8Array};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::Field;
+use arrow::array::{Array, AsArray, Int8Array, RecordBatch};
+use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::datatypes::{Field, Schema};
 use datafusion::logical_expr::{col, lit};
-use pit::{Compiled, Night, REBUILD, SIDE, Side};
+use futures::TryStreamExt;
+use proptest::prelude::*;
+use scorehouse::define::FeatureGroup;
+use scorehouse::engine::pit::{Compiled, Night, REBUILD, SIDE, Side};
+use scorehouse::engine::session::Session;
 
-use super::*;
+use crate::agree::data::{Ask, DAY, Event, START, YEAR_END, events, some_event, spine, table};
+use crate::agree::definitions::{everything, group, lists};
+use crate::agree::run::{block_on, frame, open, same, ties};
 
 /// The table after a night: what was known by then, in files.
 fn known_by(events: &[Event], as_of: i64, files: usize) -> BTreeMap<usize, Vec<Event>> {
@@ -100,32 +109,6 @@ async fn nights(session: &Session, compiled: &Compiled, events: &[Event], as_ofs
     rebuilt
 }
 
-/// The functions that [`everything`] leaves out.
-fn more(visibility: &str) -> FeatureGroup {
-    let mut text = format!("visibility: {visibility}\naggregations:\n");
-    for (windows, name) in [("over: [12h, 1d, 3d], ", ""), ("", "all_")] {
-        for of in ["amount", "items", "rating"] {
-            let as_ = |suffix: &str| format!("as: {name}{of}{suffix}, {windows}");
-            text += &format!("- {{of: {of}, fn: variance, {}}}\n", as_("_var"));
-            text += &format!("- {{of: {of}, fn: percentile, at: [0, 12.5, 50, 90, 100], {}}}\n", as_(""));
-            text += &format!("- {{of: {of}, fn: exp_weighted_mean, half_life: 36h, {}}}\n", as_("_ewm"));
-            text += &format!("- {{of: {of}, fn: ratio, to: items + 1, {}}}\n", as_("_ratio"));
-            text += &format!("- {{of: {of}, fn: approx_count_distinct, sample: 3, {}}}\n", as_("_approx"));
-        }
-        for of in ["items", "rating", "method", "gift", "paid_at"] {
-            let as_ = |suffix: &str| format!("as: {name}{of}{suffix}, {windows}");
-            text += &format!("- {{of: {of}, fn: top_k, top: 2, {}}}\n", as_(""));
-            text += &format!("- {{of: {of}, fn: entropy, {}}}\n", as_("_entropy"));
-            text += &format!("- {{of: {of}, fn: share, top: 5, {}}}\n", as_(""));
-            text += &format!("- {{of: {of}, fn: mean_gap, unit: hours, {}}}\n", as_("_gap"));
-            text += &format!("- {{of: {of}, fn: time_since_first, where: gift, {}}}\n", as_("_first"));
-        }
-        text += &format!("- {{fn: mean_gap, {windows}as: {name}gap}}\n");
-        text += &format!("- {{fn: count, by: {{of: method, values: [blik, card]}}, {windows}as: {name}n}}\n");
-    }
-    group(&text)
-}
-
 fn compiled(session: &Session, group: &FeatureGroup) -> Compiled {
     Compiled::group(session, group, "paid_at", &ties(), table(&[]).schema().as_ref()).ok().unwrap()
 }
@@ -135,20 +118,19 @@ proptest! {
 
     #[test]
     fn nights_agree(
-        events in prop::collection::vec(event(), 0..40),
+        (start, events) in prop_oneof![3 => Just(START), 1 => Just(YEAR_END)]
+            .prop_flat_map(|start| (Just(start), events(start))),
         gaps in prop::collection::vec(0..3_i64, 1..9),
         files in 1..6_usize,
         by_event_time in any::<bool>(),
     ) {
-        let events: Vec<Event> = events.into_iter().enumerate().map(|(id, e)| Event { id: id as i64 / 2, ..e }).collect();
-        let as_ofs: Vec<i64> = gaps.iter().scan(START + DAY, |at, gap| { *at += gap * DAY; Some(*at) }).collect();
+        let night = |at: &mut i64, gap: i64| { *at += gap * DAY; Some(*at) };
+        let as_ofs: Vec<i64> = gaps.into_iter().scan(start + DAY, night).collect();
         let session = open(2, None);
-        let visibility = if by_event_time { "event_time" } else { "known" };
-        for group in [everything(visibility, ""), more(visibility)] {
-            block_on(nights(&session, &compiled(&session, &group), &events, &as_ofs, files));
-        }
-        let lists = lists();
-        let lists = Compiled::sequence(&session, &lists, "paid_at", &ties(), table(&[]).schema().as_ref()).ok().unwrap();
+        let group = everything(if by_event_time { "event_time" } else { "known" }, "");
+        block_on(nights(&session, &compiled(&session, &group), &events, &as_ofs, files));
+        let schema = table(&[]).schema();
+        let lists = Compiled::sequence(&session, &lists(), "paid_at", &ties(), &schema).ok().unwrap();
         block_on(nights(&session, &lists, &events, &as_ofs, files));
     }
 }

@@ -1,0 +1,114 @@
+//! `scorehouse why`: a feature's value, and the rows it comes from.
+
+use std::path::PathBuf;
+
+use chrono::NaiveDate;
+use clap::Args;
+
+use super::{common, output};
+use crate::error::Result;
+use crate::pipeline::progress::thousands;
+use crate::pipeline::why::{Answer, Because, Evidence};
+use crate::pipeline::{instants, open, why};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The feature, as models name it.
+    #[arg(value_name = "GROUP.FEATURE")]
+    feature: String,
+    /// The entity; one of several keys as `a,b`, or given several times.
+    #[arg(long, required = true, value_name = "E")]
+    entity: Vec<String>,
+    /// The instant of the decision (default: the end of the date).
+    #[arg(long, value_parser = instants::parse, value_name = "T")]
+    as_of: Option<i64>,
+    /// Logical date D: the job sees the world as of D+1 00:00 UTC.
+    #[arg(long, value_parser = common::date, value_name = "YYYY-MM-DD")]
+    date: NaiveDate,
+    /// Rows shown of each kind, the newest first.
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    limit: usize,
+    /// Directory with sql/, features/ and models/.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    project: PathBuf,
+    /// Results as JSON on stdout.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: common::Place,
+}
+
+pub async fn run(arguments: Arguments) -> Result<()> {
+    let profile = arguments.place.resolve()?;
+    let job = open::job(profile, &arguments.project, arguments.date, Vec::new())?;
+    let answer = why::run(&job, &arguments.feature, &arguments.entity, arguments.as_of, arguments.limit).await?;
+    if arguments.json {
+        return output::print(&format!("{}\n", serde_json::to_string_pretty(&answer)?));
+    }
+    output::print(&text(&answer))
+}
+
+fn text(answer: &Answer) -> String {
+    let entity: Vec<String> = answer.entity.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    let (entity, value) = (entity.join(", "), shown(&answer.value));
+    let head = format!("{} of {entity} at {} is {value}\n{}\n\n", answer.feature, answer.as_of, answer.doc);
+    head + &match &answer.because {
+        Because::Evidence(evidence) => evidence_text(evidence, &answer.as_of),
+        Because::Derived { expression, inputs } => {
+            let line = |input: &why::Input| vec![input.name.clone(), shown(&input.value), input.doc.clone()];
+            format!("= {expression}\n\n{}", columns(&["input", "value", ""], inputs.iter().map(line)))
+        }
+    }
+}
+
+fn evidence_text(evidence: &Evidence, as_of: &str) -> String {
+    let Evidence { table, event_time, from, filter, of, .. } = evidence;
+    let window = from.as_ref().map_or(format!("before {as_of}"), |from| format!("in [{from}, {as_of})"));
+    let filter = filter.as_ref().map(|filter| format!(" where {filter}")).unwrap_or_default();
+    let versions = if evidence.only_known { "as known then" } else { "whenever they became known" };
+    let mut text = format!("Rows of {table}{filter} with {event_time} {window}, {versions}:\n\n");
+    let mut head = vec!["", event_time, of.as_deref().unwrap_or("")];
+    if let Some(line) = evidence.rows.first() {
+        head.extend(line.key.keys().map(String::as_str));
+    }
+    head.extend(["known from", "known until"]);
+    text += &columns(
+        &head,
+        evidence.rows.iter().map(|line| {
+            let mut cells = vec![line.verdict.to_string(), line.time.clone()];
+            cells.push(if of.is_some() { shown(&line.value) } else { String::new() });
+            cells.extend(line.key.values().cloned());
+            cells.extend([&line.known_from, &line.known_until].map(|bound| bound.clone().unwrap_or_default()));
+            cells
+        }),
+    );
+    let count = |n: &usize| thousands(*n as u64);
+    let counts: Vec<String> = evidence.counts.iter().map(|(verdict, n)| format!("{} {verdict}", count(n))).collect();
+    text + &match counts.is_empty() {
+        true => format!("There is no row of {table} about this entity.\n"),
+        false => format!("\n{}; {} in all\n", counts.join(", "), count(&evidence.counts.values().sum())),
+    }
+}
+
+fn shown(value: &Option<String>) -> String {
+    value.clone().unwrap_or_else(|| "null".to_string())
+}
+
+/// Cells under their heads, each column as wide as its widest cell; nothing where there are no rows.
+fn columns(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut lines: Vec<Vec<String>> = vec![head.iter().map(ToString::to_string).collect()];
+    lines.extend(rows);
+    if lines.len() == 1 {
+        return String::new();
+    }
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let cells: Vec<String> =
+            line.iter().zip(&widths).filter(|(_, w)| **w > 0).map(|(cell, w)| format!("{cell:<w$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}

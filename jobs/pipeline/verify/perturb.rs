@@ -1,0 +1,217 @@
+//! Another future: the same rows up to an instant, and different ones after it.
+//!
+//! Everything a decision at the instant must not see is changed, deleted or doubled: rows that happen at or after it,
+//! and row versions known after it only. Versions it does see end otherwise than they did. Rows are invented that
+//! happen at once or later, and others that happened before but arrive after. What it sees keeps every value.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch, TimestampMicrosecondArray, UInt64Array};
+use arrow::compute::{cast, take};
+use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
+use rand::{Rng, RngCore};
+
+use super::subject::Read;
+use crate::define::features::Visibility;
+use crate::define::types::{DAY, timestamp};
+use crate::engine::plan::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL};
+use crate::error::Result;
+
+/// One row of the other future: whose values it has, and its clocks.
+#[derive(Debug, Clone, Copy)]
+struct Fate {
+    values: usize,
+    time: Option<i64>,
+    from: Option<i64>,
+    until: Option<i64>,
+}
+
+/// The rows of a table, different from `as_of` on; and how many are new, gone, or other than they were.
+pub fn perturb(rows: &RecordBatch, read: &Read, as_of: i64, rng: &mut impl RngCore) -> Result<(RecordBatch, usize)> {
+    let none = vec![None; rows.num_rows()];
+    let clock = |name: Option<&str>| match name.and_then(|name| rows.column_by_name(name)) {
+        Some(column) => micros(column),
+        None => Ok(none.clone()),
+    };
+    let has_versions = rows.column_by_name(KNOWN_FROM).is_some() && read.visibility == Visibility::Known;
+    let (times, from) = (clock(read.event_time.as_deref())?, clock(Some(KNOWN_FROM))?);
+    let until = clock(Some(KNOWN_UNTIL))?;
+    let mut other = Other { as_of, rows: rows.num_rows(), has_versions, rng, fates: Vec::new(), changed: 0 };
+    for row in 0..rows.num_rows() {
+        other.decide(Fate { values: row, time: times[row], from: from[row], until: until[row] });
+    }
+    other.invent(read.event_time.is_some());
+    let (fates, changed) = (other.fates, other.changed);
+    Ok((built(rows, read, as_of, &fates)?, changed))
+}
+
+struct Other<'a, R> {
+    as_of: i64,
+    rows: usize,
+    /// Whether a decision goes by what was known.
+    has_versions: bool,
+    rng: &'a mut R,
+    fates: Vec<Fate>,
+    changed: usize,
+}
+
+impl<R: RngCore> Other<'_, R> {
+    fn decide(&mut self, row: Fate) {
+        let after = row.time.is_some_and(|time| time >= self.as_of);
+        let unknown = self.has_versions && row.from.is_none_or(|from| from > self.as_of);
+        let open = self.has_versions && row.until.is_none_or(|until| until > self.as_of);
+        if after || unknown {
+            self.changed += 1;
+            let fate = self.rng.random_range(0..3);
+            if fate > 0 {
+                let changed = self.change(row, after, unknown);
+                self.fates.push(changed);
+            }
+            if fate > 1 {
+                self.fates.push(row);
+            }
+        } else if open {
+            self.changed += 1;
+            let until = self.ending();
+            self.fates.push(Fate { until, ..row });
+        } else {
+            self.fates.push(row);
+        }
+    }
+
+    /// Somebody else's values; what keeps the row unseen stays: that it happens after, or that it is known after.
+    fn change(&mut self, row: Fate, after: bool, unknown: bool) -> Fate {
+        let time = match row.time {
+            Some(_) if after => Some(self.later(0)),
+            Some(_) => Some(self.earlier()),
+            None => None,
+        };
+        let from = if unknown { Some(self.later(1)) } else { row.from };
+        Fate { values: self.rng.random_range(0..self.rows), time, from, until: self.ending() }
+    }
+
+    /// Rows that nobody has seen yet.
+    fn invent(&mut self, has_time: bool) {
+        let count = if self.rows == 0 { 0 } else { self.rows / 5 + 20 };
+        for index in 0..count {
+            let values = self.rng.random_range(0..self.rows);
+            let fate = match (has_time && index % 2 == 0, self.has_versions) {
+                (true, _) => Fate { values, time: Some(self.later(0)), from: Some(self.as_of), until: None },
+                (false, true) => {
+                    let time = has_time.then(|| self.earlier());
+                    Fate { values, time, from: Some(self.later(1)), until: None }
+                }
+                (false, false) => continue,
+            };
+            self.fates.push(fate);
+            self.changed += 1;
+        }
+    }
+
+    /// From `least` after as_of on: often at once.
+    fn later(&mut self, least: i64) -> i64 {
+        let gap = if self.rng.random_bool(0.3) { least } else { self.rng.random_range(least..60 * DAY) };
+        self.as_of.saturating_add(gap)
+    }
+
+    fn earlier(&mut self) -> i64 {
+        self.as_of.saturating_sub(self.rng.random_range(1..90 * DAY))
+    }
+
+    /// The end of a version that is still open at as_of.
+    fn ending(&mut self) -> Option<i64> {
+        (self.has_versions && self.rng.random_bool(0.6)).then(|| self.later(1))
+    }
+}
+
+fn built(rows: &RecordBatch, read: &Read, as_of: i64, fates: &[Fate]) -> Result<RecordBatch> {
+    let values = UInt64Array::from_iter_values(fates.iter().map(|fate| fate.values as u64));
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
+        let name = field.name().as_str();
+        let time = |fate: &Fate| fate.time;
+        // A date is its first instant, which must lie on the same side of as_of.
+        let date = |fate: &Fate| fate.time.map(|time| if time >= as_of { time + DAY - 1 } else { time });
+        columns.push(match (name, field.data_type()) {
+            (name, DataType::Date32) if Some(name) == read.event_time.as_deref() => clock(fates, date, field)?,
+            (name, _) if Some(name) == read.event_time.as_deref() => clock(fates, time, field)?,
+            (EVENT_DATE, _) if read.event_time.is_some() => clock(fates, time, field)?,
+            (KNOWN_FROM, _) => clock(fates, |fate| fate.from, field)?,
+            (KNOWN_UNTIL, _) => clock(fates, |fate| fate.until, field)?,
+            _ => take(column, &values, None)?,
+        });
+    }
+    Ok(RecordBatch::try_new(rows.schema(), columns)?)
+}
+
+fn micros(column: &ArrayRef) -> Result<Vec<Option<i64>>> {
+    let column = cast(column, &timestamp())?;
+    Ok(column.as_primitive::<TimestampMicrosecondType>().iter().collect())
+}
+
+fn clock(fates: &[Fate], of: impl Fn(&Fate) -> Option<i64>, field: &Field) -> Result<ArrayRef> {
+    let values = fates.iter().map(of);
+    let array: ArrayRef = match field.data_type() {
+        DataType::Date32 => Arc::new(values.map(|v| v.map(|v| v.div_euclid(DAY) as i32)).collect::<Date32Array>()),
+        _ => Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
+    };
+    Ok(cast(&array, field.data_type())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    /// Days, and the value: a row's time, from and until.
+    type Version = (i64, Option<i64>, Option<i64>);
+
+    fn batch(versions: &[Version], dates: bool) -> RecordBatch {
+        let stamps = |of: fn(&Version) -> Option<i64>| -> ArrayRef {
+            let days = versions.iter().map(of).map(|day| day.map(|day| day * DAY));
+            Arc::new(days.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+        };
+        let time = stamps(|version| Some(version.0));
+        let time = if dates { cast(&time, &DataType::Date32).unwrap() } else { time };
+        let value: ArrayRef = Arc::new(Int64Array::from_iter_values(0..versions.len() as i64));
+        let columns = [
+            ("at", time),
+            ("value", value),
+            (KNOWN_FROM, stamps(|version| version.1)),
+            (KNOWN_UNTIL, stamps(|version| version.2)),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+    }
+
+    /// Times and values of what a decision sees.
+    fn seen(rows: &RecordBatch, as_of: i64) -> Vec<(Option<i64>, i64)> {
+        let clock = |name: &str| micros(rows.column_by_name(name).unwrap()).unwrap();
+        let values = rows.column_by_name("value").unwrap().as_primitive::<arrow::datatypes::Int64Type>().clone();
+        let (time, from, until) = (clock("at"), clock(KNOWN_FROM), clock(KNOWN_UNTIL));
+        let sees = |row: &usize| {
+            time[*row].is_some_and(|time| time < as_of)
+                && from[*row].is_some_and(|from| from <= as_of)
+                && until[*row].is_none_or(|until| as_of < until)
+        };
+        (0..rows.num_rows()).filter(sees).map(|row| (time[row], values.value(row))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_decision_sees_stays_and_all_else_changes(
+            versions in prop::collection::vec((0..20_i64, prop::option::of(0..20_i64), prop::option::of(0..20_i64)), 0..40),
+            at in 0..20_i64, beside in -1..=1_i64, dates in any::<bool>(), seed in any::<u64>(),
+        ) {
+            let (rows, as_of) = (batch(&versions, dates), at * DAY + beside);
+            let event_time = Some("at".to_string());
+            let read = Read { table: "t".into(), event_time, visibility: Visibility::Known };
+            let (other, changed) = perturb(&rows, &read, as_of, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
+            prop_assert_eq!(seen(&rows, as_of), seen(&other, as_of));
+            prop_assert!(versions.is_empty() || changed >= 20);
+        }
+    }
+}
