@@ -62,7 +62,12 @@ fn candidates(project: &Project, model: &Model) -> Vec<Input> {
         .values()
         .filter(|group| group.history.entity == model.entity)
         .flat_map(|group| group.names().map(|name| Input { group: group.name.clone(), feature: name.to_string() }));
-    attributes.chain(features).collect()
+    let sql = project
+        .sql_features
+        .values()
+        .filter(|features| features.entity == model.entity)
+        .flat_map(|f| f.columns.keys().map(|name| Input { group: f.name.clone(), feature: name.clone() }));
+    attributes.chain(features).chain(sql).collect()
 }
 
 fn unknown(project: &Project, model: &Model, path: &str, pattern: &str, all: &[Input]) -> Diagnostic {
@@ -71,8 +76,8 @@ fn unknown(project: &Project, model: &Model, path: &str, pattern: &str, all: &[I
     let Some((group, _)) = pattern.split_once('.') else {
         return diagnostic.found(pattern).expected("group.feature, such as payments.amount_sum_30d or payments.*");
     };
-    if group != "spine" && !group.contains('*') && !project.groups.contains_key(group) {
-        let groups = project.groups.keys().map(String::as_str).chain(["spine"]);
+    let groups = project.groups.keys().chain(project.sql_features.keys()).map(String::as_str).chain(["spine"]);
+    if !group.contains('*') && !groups.clone().any(|known| known == group) {
         return diagnostic.expected_one_of(group, groups);
     }
     let names: Vec<String> = all.iter().filter(|i| i.group == group).map(Input::name).collect();

@@ -4,3 +4,5 @@ pub mod physical;
 pub mod pit;
 pub mod plan;
 pub mod session;
+
+pub use plan::sql_features;

@@ -14,8 +14,8 @@ use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 
 use super::job::{Job, Pins, Written, definition_text, instant, quoted};
-use super::load;
 use super::progress::thousands;
+use super::{load, sql_features};
 use crate::define::features::{FeatureGroup, History};
 use crate::define::sequence::Sequence;
 use crate::define::types::timestamp;
@@ -32,6 +32,10 @@ pub async fn run(job: &Job) -> Result<Vec<Written>> {
     for sequence in job.project.sequences.values().filter(|s| job.selected(&s.name)) {
         let result = night(job, Definition::Sequence(sequence)).await;
         written.push(result.with_context(|| format!("sequence {}", sequence.name))?);
+    }
+    for definition in job.project.sql_features.values().filter(|f| job.selected(&f.name)) {
+        let result = sql_features::night(job, definition).await;
+        written.push(result.with_context(|| format!("SQL features {}", definition.name))?);
     }
     Ok(written)
 }
@@ -171,7 +175,7 @@ pub fn everybody(job: &Job, session: &Session, pins: &Pins, history: &History) -
 }
 
 /// entity…, as_of, the computed columns, logical_date.
-fn stored_schema(computed: &Schema, history: &History) -> SchemaRef {
+pub(super) fn stored_schema(computed: &Schema, history: &History) -> SchemaRef {
     let mut fields: Vec<Field> = Vec::new();
     for field in computed.fields().iter().filter(|f| history.entity.contains(f.name())) {
         fields.push(documented(field.name(), field.data_type().clone(), false, "The entity."));
@@ -184,7 +188,7 @@ fn stored_schema(computed: &Schema, history: &History) -> SchemaRef {
 }
 
 /// The stored columns of a computed batch, with the night's date.
-fn dated(batch: &RecordBatch, schema: &SchemaRef, date: NaiveDate) -> Result<RecordBatch> {
+pub(super) fn dated(batch: &RecordBatch, schema: &SchemaRef, date: NaiveDate) -> Result<RecordBatch> {
     let mut columns = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
         columns.push(match batch.column_by_name(field.name()) {

@@ -6,13 +6,12 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::ExprSchemable;
 
 use super::vectors;
-use crate::define::features::History;
 use crate::define::model::SpineKind;
 use crate::define::yaml::Origin;
 use crate::define::{Diagnostic, FeatureGroup, Model, Project, Sequence, TextFile, diagnostic};
-use crate::engine::pit;
 use crate::engine::plan::Catalog;
 use crate::engine::session::{Session, SessionOptions};
+use crate::engine::{pit, sql_features};
 use crate::error::{Error, Result};
 use crate::learn::params::Params;
 
@@ -37,7 +36,7 @@ pub fn compile(files: &[TextFile]) -> Result<(Loaded, Vec<Diagnostic>)> {
     let session = Session::new(&SessionOptions::default())?;
     let mut features: Vec<(String, SchemaRef)> = Vec::new();
     for group in project.groups.values() {
-        out.extend(entities(&catalog, &group.history, &group.origin));
+        out.extend(entities(&catalog, (&group.history.entities, &group.history.entity), &group.origin));
         match group_schema(&session, &project, &catalog, group) {
             Some(Ok(schema)) => features.push((group.name.clone(), schema)),
             Some(Err(diagnostics)) => out.extend(diagnostics),
@@ -45,9 +44,18 @@ pub fn compile(files: &[TextFile]) -> Result<(Loaded, Vec<Diagnostic>)> {
         }
     }
     for sequence in project.sequences.values() {
-        out.extend(entities(&catalog, &sequence.history, &sequence.origin));
+        out.extend(entities(&catalog, (&sequence.history.entities, &sequence.history.entity), &sequence.origin));
         if let Some(Err(diagnostics)) = sequence_schema(&session, &project, &catalog, sequence) {
             out.extend(diagnostics);
+        }
+    }
+    for definition in project.sql_features.values() {
+        out.extend(entities(&catalog, (&definition.entities, &definition.entity), &definition.origin));
+        match sql_features::schema(&catalog, definition) {
+            Some(Ok(_)) if features.iter().any(|(name, _)| *name == definition.name) => {}
+            Some(Ok(schema)) => features.push((definition.name.clone(), schema)),
+            Some(Err(diagnostics)) => out.extend(diagnostics),
+            None => {}
         }
     }
     for model in project.models.values() {
@@ -86,13 +94,13 @@ pub fn sequence_schema(
 }
 
 /// The table that says who exists must have the entity's columns.
-fn entities(catalog: &Catalog, history: &History, origin: &Origin) -> Vec<Diagnostic> {
-    let Some(schema) = catalog.relation_schema(&history.entities) else { return Vec::new() };
+fn entities(catalog: &Catalog, (table, entity): (&str, &[String]), origin: &Origin) -> Vec<Diagnostic> {
+    let Some(schema) = catalog.relation_schema(table) else { return Vec::new() };
     let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-    let missing = history.entity.iter().filter(|column| schema.field_with_name(column).is_err());
+    let missing = entity.iter().filter(|column| schema.field_with_name(column).is_err());
     missing
         .map(|column| {
-            let message = format!("table {} does not name the entity", history.entities);
+            let message = format!("table {table} does not name the entity");
             origin.at("entities", message).expected_one_of(column, names.iter().copied())
         })
         .collect()

@@ -17,6 +17,7 @@ pub mod registry;
 pub mod runs;
 pub mod score;
 pub mod spine;
+pub mod sql_features;
 pub mod tables;
 pub mod train;
 pub mod vectors;

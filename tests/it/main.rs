@@ -5,10 +5,12 @@
 
 mod bad_input;
 mod house;
+mod lender;
 mod night;
 mod pit;
 mod plan;
 mod point_in_time;
 mod real_data;
 mod small;
+mod sql_features;
 mod support;

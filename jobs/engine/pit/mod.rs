@@ -34,7 +34,7 @@ mod chunk;
 mod compile;
 mod exact;
 mod exec;
-mod expression;
+pub(super) mod expression;
 mod group;
 mod history;
 mod input;
