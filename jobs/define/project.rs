@@ -152,7 +152,16 @@ impl Project {
             self.resolve_history(&group.history, &group.origin, out);
         }
         for sequence in self.sequences.values() {
-            self.resolve_history(&sequence.history, &sequence.origin, out);
+            match &sequence.interleaved {
+                Some(interleaved) => {
+                    self.known(&sequence.history.entities, "entities", &sequence.origin, out);
+                    for (index, strand) in interleaved.strands.iter().enumerate() {
+                        let path = format!("events.{index}.table");
+                        self.resolve_events(&strand.table, &strand.event_time, &path, &sequence.origin, out);
+                    }
+                }
+                None => self.resolve_history(&sequence.history, &sequence.origin, out),
+            }
         }
         for features in self.sql_features.values() {
             self.known(&features.entities, "entities", &features.origin, out);
@@ -212,13 +221,22 @@ impl Project {
 
     fn resolve_history(&self, history: &History, origin: &Origin, out: &mut Vec<Diagnostic>) {
         self.known(&history.entities, "entities", origin, out);
-        if !self.known(&history.table, "table", origin, out) {
-            return;
-        }
-        if history.event_time.is_none() && self.event_time(&history.table).is_none() {
-            let message = format!("table {} has no event time", history.table);
+        self.resolve_events(&history.table, &history.event_time, "table", origin, out);
+    }
+
+    /// A table whose rows are events.
+    fn resolve_events(
+        &self,
+        table: &str,
+        event_time: &Option<String>,
+        path: &str,
+        origin: &Origin,
+        out: &mut Vec<Diagnostic>,
+    ) {
+        if self.known(table, path, origin, out) && event_time.is_none() && self.event_time(table).is_none() {
+            let d = origin.at(path, format!("table {table} has no event time"));
             let help = "features look back in time; join a static table in SQL, as attributes of a spine or of events";
-            out.push(origin.at("table", message).expected("a table with `event_time`").help(help));
+            out.push(d.expected("a table with `event_time`").help(help));
         }
     }
 

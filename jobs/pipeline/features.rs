@@ -16,10 +16,11 @@ use futures::StreamExt;
 use super::job::{Job, Pins, Written, definition_text, instant, quoted};
 use super::progress::thousands;
 use super::{load, sql_features};
+use crate::define::diagnostic::into_error;
 use crate::define::features::{FeatureGroup, History};
 use crate::define::sequence::Sequence;
 use crate::define::types::timestamp;
-use crate::engine::pit;
+use crate::engine::pit::{self, interleave};
 use crate::engine::session::Session;
 use crate::error::{Context, Error, Result};
 use crate::lake::{Replace, TableSpec, documented};
@@ -55,6 +56,15 @@ impl Definition<'_> {
         }
     }
 
+    /// What it is computed from.
+    fn tables(&self) -> Vec<&str> {
+        let entities = self.history().entities.as_str();
+        match self {
+            Definition::Group(group) => vec![&group.history.table, entities],
+            Definition::Sequence(sequence) => sequence.tables().into_iter().chain([entities]).collect(),
+        }
+    }
+
     fn path(&self) -> String {
         match self {
             Definition::Group(group) => format!("features/{}", group.name),
@@ -83,7 +93,7 @@ impl Definition<'_> {
             Definition::Sequence(sequence) => load::sequence_schema(session, &job.project, &job.catalog, sequence),
         };
         let schema = schema.ok_or_else(|| Error::internal(format!("no schema of {}", self.history().table)))?;
-        schema.map_err(crate::define::diagnostic::into_error)
+        schema.map_err(into_error)
     }
 }
 
@@ -91,7 +101,7 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
     let history = definition.history();
     let path = definition.path();
     let step = job.progress.step(&path);
-    let pins = job.pin([history.table.as_str(), history.entities.as_str()]).await?;
+    let pins = job.pin(definition.tables()).await?;
     let text = definition.text()?;
     let unit = job.unit("features", &path, &text, &pins);
     if let Some(existing) = job.lake.snapshot(&path).await?
@@ -145,8 +155,21 @@ async fn compute_sequence(
     sequence: &Sequence,
     spine: DataFrame,
 ) -> Result<SendableRecordBatchStream> {
-    let (time, ties, events) = events(job, session, pins, &sequence.history)?;
-    pit::sequences(session, sequence, &time, &ties, events, spine).await
+    let Some(interleaved) = &sequence.interleaved else {
+        let (time, ties, events) = events(job, session, pins, &sequence.history)?;
+        return pit::sequences(session, sequence, &time, &ties, events, spine).await;
+    };
+    let mut tables = Vec::new();
+    let mut sources = Vec::new();
+    for strand in &interleaved.strands {
+        let table = pins.frame(session, &strand.table, job.as_of())?;
+        let source = load::strand_source(&job.project, strand, Arc::new(table.schema().as_arrow().clone()));
+        sources.push(source.ok_or_else(|| Error::internal(format!("{} has no event time", strand.table)))?);
+        tables.push(table);
+    }
+    let union = interleave::lower(session, sequence, interleaved, &sources).map_err(into_error)?;
+    let (time, ties) = (&union.event_time, &union.tie_breaker);
+    pit::sequences(session, &union.sequence, time, ties, union.rows(tables)?, spine).await
 }
 
 /// What a history reads: event time column, tie breaker, and all row versions known tonight.

@@ -7,11 +7,13 @@ use datafusion::logical_expr::ExprSchemable;
 
 use super::vectors;
 use crate::define::model::SpineKind;
+use crate::define::sequence::Strand;
 use crate::define::yaml::Origin;
 use crate::define::{Diagnostic, FeatureGroup, Model, Project, Sequence, TextFile, diagnostic};
+use crate::engine::pit::{self, interleave};
 use crate::engine::plan::Catalog;
 use crate::engine::session::{Session, SessionOptions};
-use crate::engine::{pit, sql_features};
+use crate::engine::sql_features;
 use crate::error::{Error, Result};
 use crate::learn::params::Params;
 
@@ -88,9 +90,25 @@ pub fn sequence_schema(
     sequence: &Sequence,
 ) -> Option<Result<SchemaRef, Vec<Diagnostic>>> {
     let history = &sequence.history;
-    let table = catalog.relation_schema(&history.table)?;
-    let time = history.event_time.as_deref().or_else(|| project.event_time(&history.table))?;
-    Some(pit::sequence_schema(session, sequence, time, project.tie_breaker(&history.table), &table))
+    let Some(interleaved) = &sequence.interleaved else {
+        let table = catalog.relation_schema(&history.table)?;
+        let time = history.event_time.as_deref().or_else(|| project.event_time(&history.table))?;
+        return Some(pit::sequence_schema(session, sequence, time, project.tie_breaker(&history.table), &table));
+    };
+    let schemas = interleaved
+        .strands
+        .iter()
+        .map(|strand| strand_source(project, strand, catalog.relation_schema(&strand.table)?));
+    let sources: Vec<interleave::Source> = schemas.collect::<Option<_>>()?;
+    Some(interleave::lower(session, sequence, interleaved, &sources).and_then(|union| {
+        pit::sequence_schema(session, &union.sequence, &union.event_time, &union.tie_breaker, &union.schema)
+    }))
+}
+
+/// A table to interleave, with this schema; `None` if it has no event time, which its own diagnostics say.
+pub fn strand_source(project: &Project, strand: &Strand, schema: SchemaRef) -> Option<interleave::Source> {
+    let event_time = strand.event_time.as_deref().or_else(|| project.event_time(&strand.table))?.to_string();
+    Some(interleave::Source { event_time, tie_breaker: project.tie_breaker(&strand.table).to_vec(), schema })
 }
 
 /// The table that says who exists must have the entity's columns.

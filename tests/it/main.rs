@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod house;
+mod interleave;
 mod lender;
 mod night;
 mod pit;

@@ -38,6 +38,7 @@ pub(super) mod expression;
 mod group;
 mod history;
 mod input;
+pub mod interleave;
 mod kernel;
 mod lane;
 mod lists;
