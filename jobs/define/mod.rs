@@ -7,6 +7,7 @@
 //! Types of columns and expressions are not known here: they come from plans, which the engine makes.
 
 pub mod aggregation;
+pub mod attributes;
 pub mod diagnostic;
 pub mod features;
 mod graph;
@@ -23,6 +24,7 @@ pub mod table;
 pub mod types;
 pub mod yaml;
 
+pub use attributes::Attributes;
 pub use diagnostic::Diagnostic;
 pub use features::FeatureGroup;
 pub use model::Model;

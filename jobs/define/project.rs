@@ -3,6 +3,7 @@
 //! The files come in as text and a [`Project`] goes out, or every diagnostic there is. What needs types (columns,
 //! expressions) is checked after this, by the engine, against plans.
 
+use super::attributes::{Attributes, RawAttributes};
 use super::diagnostic::Diagnostic;
 use super::features::{FeatureGroup, History, RawGroup};
 use super::graph;
@@ -30,6 +31,7 @@ pub struct Project {
     pub groups: Map<FeatureGroup>,
     pub sequences: Map<Sequence>,
     pub sql_features: Map<SqlFeatures>,
+    pub attributes: Map<Attributes>,
     pub models: Map<Model>,
 }
 
@@ -75,6 +77,15 @@ impl Project {
         source.or_else(|| self.tables.get(relation).map(|t| t.tie_breaker.as_slice())).unwrap_or_default()
     }
 
+    /// The columns of a source or table, as declared or documented.
+    pub fn columns(&self, relation: &str) -> Vec<&str> {
+        match (self.sources.get(relation), self.tables.get(relation)) {
+            (Some(source), _) => source.table_columns().map(|(name, _)| name.as_str()).collect(),
+            (None, Some(table)) => table.columns.keys().map(String::as_str).collect(),
+            (None, None) => Vec::new(),
+        }
+    }
+
     fn parse_sources(&mut self, file: &TextFile, out: &mut Vec<Diagnostic>) {
         let Some((raw, origin)) = yaml::parse::<RawSources>(&file.path, &file.text, out) else { return };
         for (name, source) in raw.sources {
@@ -104,6 +115,11 @@ impl Project {
     fn parse_features(&mut self, file: &TextFile, files: &[TextFile], out: &mut Vec<Diagnostic>) {
         if has_key(&file.text, "sql_features") {
             self.parse_sql_features(file, files, out);
+        } else if has_key(&file.text, "attributes") {
+            let Some((raw, origin)) = yaml::parse::<RawAttributes>(&file.path, &file.text, out) else { return };
+            let attributes = Attributes::validate(raw, &origin, out);
+            twice(&self.attributes, &attributes.name, &origin, "attributes", out);
+            self.attributes.insert(attributes.name.clone(), attributes);
         } else if has_key(&file.text, "sequence") {
             let Some((raw, origin)) = yaml::parse::<RawSequence>(&file.path, &file.text, out) else { return };
             let sequence = Sequence::validate(raw, &origin, out);
@@ -168,6 +184,12 @@ impl Project {
             let query = (features.sql_file.as_str(), features.sql.as_str());
             self.resolve_inputs(&features.name, query, &features.inputs, out);
         }
+        for attributes in self.attributes.values() {
+            self.known(&attributes.spine, "spine", &attributes.origin, out);
+            for (alias, lookup) in &attributes.lookups {
+                self.known(&lookup.table, &format!("lookups.{alias}.table"), &attributes.origin, out);
+            }
+        }
         self.resolve_feature_names(out);
         for model in self.models.values() {
             self.resolve_model(model, out);
@@ -185,8 +207,9 @@ impl Project {
     fn resolve_feature_names(&self, out: &mut Vec<Diagnostic>) {
         let groups = self.groups.values().map(|group| (&group.name, "group", &group.origin));
         let sql = self.sql_features.values().map(|features| (&features.name, "sql_features", &features.origin));
+        let own = self.attributes.values().map(|attributes| (&attributes.name, "attributes", &attributes.origin));
         let mut seen: Vec<&str> = Vec::new();
-        for (name, key, origin) in groups.chain(sql) {
+        for (name, key, origin) in groups.chain(sql).chain(own) {
             if name == SPINE {
                 let d = origin.at(key, format!("`{SPINE}.…` are the attributes of a model's spine"));
                 out.push(d.help("give the features another name"));

@@ -1,5 +1,6 @@
-//! DataFusion sessions, typed plans of SQL tables, point-in-time features and sequences.
+//! DataFusion sessions, typed plans of SQL tables, point-in-time features and sequences, attributes of decisions.
 
+pub mod attributes;
 pub mod physical;
 pub mod pit;
 pub mod plan;

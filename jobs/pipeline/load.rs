@@ -1,19 +1,21 @@
 //! Reads a project's files and compiles them: the only I/O before a job starts.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::ExprSchemable;
 
 use super::vectors;
+use crate::define::inputs::{self, Input};
 use crate::define::model::SpineKind;
 use crate::define::sequence::Strand;
 use crate::define::yaml::Origin;
-use crate::define::{Diagnostic, FeatureGroup, Model, Project, Sequence, TextFile, diagnostic};
+use crate::define::{Attributes, Diagnostic, FeatureGroup, Model, Project, Sequence, TextFile, diagnostic};
 use crate::engine::pit::{self, interleave};
 use crate::engine::plan::Catalog;
 use crate::engine::session::{Session, SessionOptions};
-use crate::engine::sql_features;
+use crate::engine::{attributes, sql_features};
 use crate::error::{Error, Result};
 use crate::learn::params::Params;
 
@@ -60,8 +62,15 @@ pub fn compile(files: &[TextFile]) -> Result<(Loaded, Vec<Diagnostic>)> {
             None => {}
         }
     }
+    for definition in project.attributes.values() {
+        match attributes(&session, &project, &catalog, definition) {
+            Some(Ok(compiled)) => features.push((definition.name.clone(), compiled.schema)),
+            Some(Err(diagnostics)) => out.extend(diagnostics),
+            None => {}
+        }
+    }
     for model in project.models.values() {
-        out.extend(segments(&session, &catalog, &features, model)?);
+        out.extend(segments(&session, &project, &catalog, &features, model)?);
         out.extend(parameters(model)?);
     }
     out.sort();
@@ -111,6 +120,27 @@ pub fn strand_source(project: &Project, strand: &Strand, schema: SchemaRef) -> O
     Some(interleave::Source { event_time, tie_breaker: project.tie_breaker(&strand.table).to_vec(), schema })
 }
 
+/// Attributes with types; `None` if a table of theirs has no schema to go by, which its own diagnostics say.
+pub fn attributes(
+    session: &Session,
+    project: &Project,
+    catalog: &Catalog,
+    definition: &Attributes,
+) -> Option<Result<attributes::Compiled, Vec<Diagnostic>>> {
+    let spine = catalog.relation_schema(&definition.spine)?;
+    let mut sources = HashMap::new();
+    for (alias, lookup) in &definition.lookups {
+        let event_time = lookup.event_time.as_deref().or_else(|| project.event_time(&lookup.table));
+        let source = attributes::Source {
+            event_time: event_time.map(str::to_string),
+            tie_breaker: project.tie_breaker(&lookup.table).to_vec(),
+            schema: catalog.relation_schema(&lookup.table)?,
+        };
+        sources.insert(alias.clone(), source);
+    }
+    Some(attributes::compile(session, definition, &spine, &sources))
+}
+
 /// The table that says who exists must have the entity's columns.
 fn entities(catalog: &Catalog, (table, entity): (&str, &[String]), origin: &Origin) -> Vec<Diagnostic> {
     let Some(schema) = catalog.relation_schema(table) else { return Vec::new() };
@@ -127,6 +157,7 @@ fn entities(catalog: &Catalog, (table, entity): (&str, &[String]), origin: &Orig
 /// Segments are conditions over features and spine attributes.
 fn segments(
     session: &Session,
+    project: &Project,
     catalog: &Catalog,
     features: &[(String, SchemaRef)],
     model: &Model,
@@ -141,6 +172,8 @@ fn segments(
         let known = attributes.iter().filter_map(|name| schema.field_with_name(name).ok());
         fields.extend(known.map(|f| f.clone().with_name(format!("spine.{}", f.name()))));
     }
+    let inputs: Vec<String> = inputs::candidates(project, model).iter().map(Input::name).collect();
+    fields.retain(|field| inputs.contains(field.name()));
     let names: Vec<String> = fields.iter().map(|f| f.name().clone()).collect();
     let schema = vectors::qualified(&Schema::new(fields))?;
     let mut out = Vec::new();

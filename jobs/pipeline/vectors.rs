@@ -13,7 +13,7 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 
 use super::job::{Job, Pins};
-use super::{features, sql_features};
+use super::{attributes, features, sql_features};
 use crate::define::inputs::{Input, mentioned};
 use crate::define::{Model, inputs};
 use crate::engine::physical;
@@ -42,6 +42,9 @@ pub fn tables(job: &Job, inputs: &[Input]) -> Vec<String> {
         }
         if let Some(features) = job.project.sql_features.get(&input.group) {
             tables.extend(features.tables().map(str::to_string));
+        }
+        if let Some(attributes) = job.project.attributes.get(&input.group) {
+            tables.extend(attributes.tables().map(str::to_string));
         }
     }
     tables
@@ -85,6 +88,8 @@ async fn at_spine(job: &Job, pins: &Pins, name: &str, wanted: &[&str], spine: &R
         features::compute(job, &session, pins, group, frame(&group.history.entity)?).await?
     } else if let Some(definition) = job.project.sql_features.get(name) {
         sql_features::compute(job, &session, pins, definition, frame(&definition.entity)?).await?
+    } else if let Some(definition) = job.project.attributes.get(name) {
+        return attributes::compute(job, &session, pins, definition, spine).await;
     } else {
         return Err(Error::internal(format!("no features {name}")));
     };

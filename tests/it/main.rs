@@ -3,6 +3,7 @@
 // Clippy knows tests, but not the helpers of tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
+mod attributes;
 mod bad_input;
 mod house;
 mod interleave;

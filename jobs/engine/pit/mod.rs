@@ -54,6 +54,8 @@ use crate::define::diagnostic;
 use crate::define::{Diagnostic, FeatureGroup, Sequence};
 use crate::error::Result;
 
+pub(super) use history::no_order;
+
 use super::plan::{KNOWN_FROM, KNOWN_UNTIL};
 use super::session::Session;
 
