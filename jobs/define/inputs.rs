@@ -96,11 +96,11 @@ fn unknown(project: &Project, model: &Model, path: &str, pattern: &str, all: &[I
     let Some((group, _)) = pattern.split_once('.') else {
         return diagnostic.found(pattern).expected("group.feature, such as payments.amount_sum_30d or payments.*");
     };
-    let entity = project.groups.get(group).map(|group| &group.history.entity);
-    let entity = entity.or_else(|| project.sql_features.get(group).map(|features| &features.entity));
     let columns = spine_columns(project, model);
-    if let Some(missing) = entity.and_then(|entity| entity.iter().find(|column| !columns.contains(&column.as_str()))) {
-        let message = format!("{group} describes a `{missing}`, which no decision of model {} names", model.name);
+    if let Some(missing) =
+        project.entity(group).and_then(|entity| entity.iter().find(|column| !columns.contains(&column.as_str())))
+    {
+        let message = format!("{group} is about a `{missing}`, which no decision of model {} names", model.name);
         return model.origin.at(path, message).expected_one_of(missing, columns);
     }
     if let Some(attributes) = project.attributes.get(group).filter(|a| decides_on(model) != Some(a.spine.as_str())) {

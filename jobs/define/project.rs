@@ -86,6 +86,12 @@ impl Project {
         }
     }
 
+    /// Whom the features of a group, or of a query, describe.
+    pub fn entity(&self, features: &str) -> Option<&[String]> {
+        let group = self.groups.get(features).map(|group| group.history.entity.as_slice());
+        group.or_else(|| self.sql_features.get(features).map(|features| features.entity.as_slice()))
+    }
+
     fn parse_sources(&mut self, file: &TextFile, out: &mut Vec<Diagnostic>) {
         let Some((raw, origin)) = yaml::parse::<RawSources>(&file.path, &file.text, out) else { return };
         for (name, source) in raw.sources {

@@ -163,7 +163,8 @@ pub async fn stored(job: &Job, inputs: &[Input], model: &Model, spine: &RecordBa
             return Ok(None);
         }
         context.register_table(name, features::stored(&session, &snapshot, job.date)?.into_view())?;
-        let on: Vec<String> = model.entity.iter().map(|e| format!(r#"spine."{e}" = "{name}"."{e}""#)).collect();
+        let entity = job.project.entity(name).unwrap_or(&model.entity);
+        let on: Vec<String> = entity.iter().map(|e| format!(r#"spine."{e}" = "{name}"."{e}""#)).collect();
         joins.push_str(&format!(r#" left join "{name}" on {}"#, on.join(" and ")));
     }
     let sql = format!("select {}, spine._row from spine{joins}", select.join(", "));

@@ -7,6 +7,7 @@ mod attributes;
 mod bad_input;
 mod house;
 mod interleave;
+mod keys;
 mod lender;
 mod night;
 mod pit;
