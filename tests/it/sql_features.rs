@@ -1,5 +1,15 @@
 //! SQL-defined features: a query over tables and a spine, from its text to the lake and to a model's training set.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::util::pretty::pretty_format_batches;
+use futures::TryStreamExt;
+use scorehouse::define::sql_features::RawSqlFeatures;
+use scorehouse::define::{SqlFeatures, yaml};
+use scorehouse::engine::session::{Session, SessionOptions};
+use scorehouse::engine::sql_features;
 use serde_json::{Value, json};
 
 use crate::lender::{self, NIGHT};
@@ -137,4 +147,72 @@ fn names_are_shared_with_groups_and_files_come_in_pairs() {
             "features/payments.sql: a query that features/payments.yaml does not name",
         ],
     );
+}
+
+// ---- the engine alone ---------------------------------------------------------------------------------------------
+
+const HONEST: &str = "select s._row, count(*) as n, sum(p.amount) as total from spine s join payment p \
+    on p.user_id = s.user_id and p.at < s.as_of and p._known_from <= s.as_of \
+    and (p._known_until is null or s.as_of < p._known_until) group by s._row";
+const LEAKING: &str = "select s._row, count(*) as n, sum(p.amount) as total from spine s join payment p \
+    on p.user_id = s.user_id and p.at < s.as_of group by s._row";
+
+fn definition(sql: &str) -> SqlFeatures {
+    let text = "sql_features: f\nentity: user_id\nentities: users\ncolumns: {n: {doc: N.}, total: {doc: T.}}\n";
+    let mut out = Vec::new();
+    let (raw, origin) = yaml::parse::<RawSqlFeatures>("features/f.yaml", text, &mut out).unwrap();
+    let features = SqlFeatures::validate(raw, "features/f.sql", sql, &origin, &mut out);
+    assert_eq!(out, []);
+    features.unwrap()
+}
+
+/// (user, instant, known from, amount)
+type Paid = (i64, i64, i64, i64);
+
+fn payments(rows: &[Paid]) -> RecordBatch {
+    let stamps = |values: Vec<Option<i64>>| -> ArrayRef {
+        Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC"))
+    };
+    RecordBatch::try_from_iter_with_nullable([
+        ("user_id", Arc::new(rows.iter().map(|r| r.0).collect::<Int64Array>()) as ArrayRef, true),
+        ("at", stamps(rows.iter().map(|r| Some(r.1)).collect()), true),
+        ("amount", Arc::new(rows.iter().map(|r| r.3).collect::<Int64Array>()), true),
+        ("_known_from", stamps(rows.iter().map(|r| Some(r.2)).collect()), true),
+        ("_known_until", stamps(vec![None; rows.len()]), true),
+    ])
+    .unwrap()
+}
+
+/// Every user's features at one instant, as text.
+async fn at(instant: i64, sql: &str, rows: &[Paid], options: &SessionOptions) -> Vec<String> {
+    let session = Session::new(options).unwrap();
+    let users = 0..500_i64;
+    let as_of = TimestampMicrosecondArray::from(vec![instant; 500]).with_timezone("UTC");
+    let numbers: ArrayRef = Arc::new(users.clone().rev().collect::<Int64Array>());
+    let spine = RecordBatch::try_from_iter([
+        ("user_id", Arc::new(users.collect::<Int64Array>()) as ArrayRef),
+        ("as_of", Arc::new(as_of)),
+        ("_row", numbers),
+    ]);
+    let spine = session.context().read_batch(spine.unwrap()).unwrap();
+    let events = session.context().read_batch(payments(rows)).unwrap();
+    let tables = HashMap::from([("payment".to_string(), events)]);
+    let stream = sql_features::compute(&session, &definition(sql), tables, spine).await.unwrap();
+    let batches: Vec<RecordBatch> = stream.try_collect().await.unwrap();
+    let text = pretty_format_batches(&batches).unwrap().to_string();
+    text.lines().map(str::to_string).collect()
+}
+
+#[tokio::test]
+async fn threads_memory_and_later_rows_change_nothing_and_a_leak_shows() {
+    let known: Vec<Paid> = (0..40_000).map(|i| (i * 7919 % 450, i % 1000, i % 1000 + 1, i % 13)).collect();
+    let plain = SessionOptions::default();
+    let expected = at(1000, HONEST, &known, &plain).await;
+    assert_eq!(expected.len(), 500 + 4, "a row for everybody, and the frame of the table");
+    let limited = SessionOptions { threads: 3, memory_limit: Some(48 << 20), ..plain.clone() };
+    assert_eq!(at(1000, HONEST, &known, &limited).await, expected);
+    let mut perturbed = known.clone();
+    perturbed.extend((0..1000).flat_map(|i| [(i % 450, 1000 + i, 1000, 5), (i % 450, i, 1001 + i, 5)]));
+    assert_eq!(at(1000, HONEST, &perturbed, &plain).await, expected);
+    assert_ne!(at(1000, LEAKING, &perturbed, &plain).await, at(1000, LEAKING, &known, &plain).await);
 }
