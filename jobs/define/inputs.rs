@@ -1,8 +1,9 @@
 //! A model's `inputs` patterns → the features they name, in a fixed order.
 
 use super::diagnostic::Diagnostic;
-use super::model::Model;
+use super::model::{Model, Scoring, SpineKind};
 use super::project::{Project, find_word};
+use super::sql_features::SPINE;
 
 /// One input of a model: a feature of a group, or an attribute of the spine (`group` is then `spine`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,14 +56,38 @@ pub fn mentioned(project: &Project, model: &Model, expression: &str) -> Vec<Inpu
     candidates(project, model).into_iter().filter(named).collect()
 }
 
-fn candidates(project: &Project, model: &Model) -> Vec<Input> {
-    let attributes = model.attributes().iter().map(|a| Input { group: "spine".into(), feature: a.clone() });
-    let features = project
-        .groups
-        .values()
-        .filter(|group| group.history.entity == model.entity)
-        .flat_map(|group| group.names().map(|name| Input { group: group.name.clone(), feature: name.to_string() }));
-    attributes.chain(features).collect()
+/// Everything that the model could take: attributes of its spine, features of entities that its decisions name.
+pub fn candidates(project: &Project, model: &Model) -> Vec<Input> {
+    let mut all: Vec<Input> = Vec::new();
+    let mut add = |group: &str, feature: &str| all.push(Input { group: group.into(), feature: feature.into() });
+    model.attributes().iter().for_each(|attribute| add(SPINE, attribute));
+    let columns = spine_columns(project, model);
+    let named = |entity: &[String]| entity.iter().all(|column| columns.contains(&column.as_str()));
+    for group in project.groups.values().filter(|group| named(&group.history.entity)) {
+        group.names().for_each(|name| add(&group.name, name));
+    }
+    for features in project.sql_features.values().filter(|features| named(&features.entity)) {
+        features.columns.keys().for_each(|name| add(&features.name, name));
+    }
+    for attributes in project.attributes.values().filter(|a| decides_on(model).is_some_and(|table| a.spine == table)) {
+        attributes.features.iter().for_each(|feature| add(&attributes.name, &feature.name));
+    }
+    all
+}
+
+/// Columns of every row that the model trains on and scores: a decision has those of its table, a member of a
+/// population names the entity and nothing else.
+pub fn spine_columns<'a>(project: &'a Project, model: &'a Model) -> Vec<&'a str> {
+    let own = decides_on(model).map(|table| project.columns(table)).unwrap_or_default();
+    model.entity.iter().map(String::as_str).chain(own).collect()
+}
+
+/// The table whose rows the model both trains on and scores.
+fn decides_on(model: &Model) -> Option<&str> {
+    match (&model.spine.kind, &model.scoring) {
+        (SpineKind::Events { table, .. }, Scoring::Applications(_)) => Some(table),
+        _ => None,
+    }
 }
 
 fn unknown(project: &Project, model: &Model, path: &str, pattern: &str, all: &[Input]) -> Diagnostic {
@@ -71,8 +96,22 @@ fn unknown(project: &Project, model: &Model, path: &str, pattern: &str, all: &[I
     let Some((group, _)) = pattern.split_once('.') else {
         return diagnostic.found(pattern).expected("group.feature, such as payments.amount_sum_30d or payments.*");
     };
-    if group != "spine" && !group.contains('*') && !project.groups.contains_key(group) {
-        let groups = project.groups.keys().map(String::as_str).chain(["spine"]);
+    let columns = spine_columns(project, model);
+    if let Some(missing) =
+        project.entity(group).and_then(|entity| entity.iter().find(|column| !columns.contains(&column.as_str())))
+    {
+        let message = format!("{group} is about a `{missing}`, which no decision of model {} names", model.name);
+        return model.origin.at(path, message).expected_one_of(missing, columns);
+    }
+    if let Some(attributes) = project.attributes.get(group).filter(|a| decides_on(model) != Some(a.spine.as_str())) {
+        let message =
+            format!("{group} are attributes of {}, which model {} does not score", attributes.spine, model.name);
+        let expected = format!("`spine: {{table: {}}}` and `scoring: {{applications: …}}`", attributes.spine);
+        return model.origin.at(path, message).expected(expected);
+    }
+    let definitions = project.groups.keys().chain(project.sql_features.keys()).chain(project.attributes.keys());
+    let groups = definitions.map(String::as_str).chain([SPINE]);
+    if !group.contains('*') && !groups.clone().any(|known| known == group) {
         return diagnostic.expected_one_of(group, groups);
     }
     let names: Vec<String> = all.iter().filter(|i| i.group == group).map(Input::name).collect();

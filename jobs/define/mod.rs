@@ -7,6 +7,7 @@
 //! Types of columns and expressions are not known here: they come from plans, which the engine makes.
 
 pub mod aggregation;
+pub mod attributes;
 pub mod diagnostic;
 pub mod features;
 mod graph;
@@ -19,14 +20,17 @@ pub mod project;
 pub mod sequence;
 pub mod source;
 pub mod sql;
+pub mod sql_features;
 pub mod table;
 pub mod types;
 pub mod yaml;
 
+pub use attributes::Attributes;
 pub use diagnostic::Diagnostic;
 pub use features::FeatureGroup;
 pub use model::Model;
 pub use project::{Project, TextFile};
 pub use sequence::Sequence;
 pub use source::Source;
+pub use sql_features::SqlFeatures;
 pub use table::Table;

@@ -3,6 +3,7 @@
 //! The files come in as text and a [`Project`] goes out, or every diagnostic there is. What needs types (columns,
 //! expressions) is checked after this, by the engine, against plans.
 
+use super::attributes::{Attributes, RawAttributes};
 use super::diagnostic::Diagnostic;
 use super::features::{FeatureGroup, History, RawGroup};
 use super::graph;
@@ -10,6 +11,7 @@ use super::map::Map;
 use super::model::{Label, Model, RawModel, Scoring, SpineKind};
 use super::sequence::{RawSequence, Sequence};
 use super::source::{RawSources, Source};
+use super::sql_features::{RawSqlFeatures, SPINE, SqlFeatures};
 use super::table::{RawTable, Table};
 use super::types::is_name;
 use super::yaml::{self, Origin};
@@ -28,6 +30,8 @@ pub struct Project {
     pub tables: Map<Table>,
     pub groups: Map<FeatureGroup>,
     pub sequences: Map<Sequence>,
+    pub sql_features: Map<SqlFeatures>,
+    pub attributes: Map<Attributes>,
     pub models: Map<Model>,
 }
 
@@ -41,7 +45,8 @@ impl Project {
                 (_, "sql/sources.yaml") => project.parse_sources(file, &mut out),
                 (Some("sql"), path) if path.ends_with(".yaml") => project.parse_table(file, files, &mut out),
                 (Some("sql"), path) if path.ends_with(".sql") => twin(file, files, &mut out),
-                (Some("features"), path) if path.ends_with(".yaml") => project.parse_features(file, &mut out),
+                (Some("features"), path) if path.ends_with(".yaml") => project.parse_features(file, files, &mut out),
+                (Some("features"), path) if path.ends_with(".sql") => feature_query(file, files, &mut out),
                 (Some("models"), path) if path.ends_with(".yaml") => project.parse_model(file, &mut out),
                 _ => {}
             }
@@ -83,6 +88,21 @@ impl Project {
         source.or_else(|| self.tables.get(relation).map(|t| t.key.as_slice())).unwrap_or_default()
     }
 
+    /// The columns of a source or table, as declared or documented.
+    pub fn columns(&self, relation: &str) -> Vec<&str> {
+        match (self.sources.get(relation), self.tables.get(relation)) {
+            (Some(source), _) => source.table_columns().map(|(name, _)| name.as_str()).collect(),
+            (None, Some(table)) => table.columns.keys().map(String::as_str).collect(),
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// Whom the features of a group, or of a query, describe.
+    pub fn entity(&self, features: &str) -> Option<&[String]> {
+        let group = self.groups.get(features).map(|group| group.history.entity.as_slice());
+        group.or_else(|| self.sql_features.get(features).map(|features| features.entity.as_slice()))
+    }
+
     fn parse_sources(&mut self, file: &TextFile, out: &mut Vec<Diagnostic>) {
         let Some((raw, origin)) = yaml::parse::<RawSources>(&file.path, &file.text, out) else { return };
         for (name, source) in raw.sources {
@@ -109,8 +129,15 @@ impl Project {
         }
     }
 
-    fn parse_features(&mut self, file: &TextFile, out: &mut Vec<Diagnostic>) {
-        if is_sequence(&file.text) {
+    fn parse_features(&mut self, file: &TextFile, files: &[TextFile], out: &mut Vec<Diagnostic>) {
+        if has_key(&file.text, "sql_features") {
+            self.parse_sql_features(file, files, out);
+        } else if has_key(&file.text, "attributes") {
+            let Some((raw, origin)) = yaml::parse::<RawAttributes>(&file.path, &file.text, out) else { return };
+            let attributes = Attributes::validate(raw, &origin, out);
+            twice(&self.attributes, &attributes.name, &origin, "attributes", out);
+            self.attributes.insert(attributes.name.clone(), attributes);
+        } else if has_key(&file.text, "sequence") {
             let Some((raw, origin)) = yaml::parse::<RawSequence>(&file.path, &file.text, out) else { return };
             let sequence = Sequence::validate(raw, &origin, out);
             twice(&self.sequences, &sequence.name, &origin, "sequence", out);
@@ -120,6 +147,19 @@ impl Project {
             let group = FeatureGroup::validate(raw, &origin, out);
             twice(&self.groups, &group.name, &origin, "group", out);
             self.groups.insert(group.name.clone(), group);
+        }
+    }
+
+    fn parse_sql_features(&mut self, file: &TextFile, files: &[TextFile], out: &mut Vec<Diagnostic>) {
+        let sql_path = format!("{}.sql", file.path.trim_end_matches(".yaml"));
+        let Some((raw, origin)) = yaml::parse::<RawSqlFeatures>(&file.path, &file.text, out) else { return };
+        let Some(sql) = files.iter().find(|f| f.path == sql_path) else {
+            out.push(origin.at("", "SQL features without a query").expected(format!("a file {sql_path}")));
+            return;
+        };
+        if let Some(features) = SqlFeatures::validate(raw, &sql_path, &sql.text, &origin, out) {
+            twice(&self.sql_features, &features.name, &origin, "sql_features", out);
+            self.sql_features.insert(features.name.clone(), features);
         }
     }
 
@@ -138,21 +178,72 @@ impl Project {
             out.push(origin.at("", format!("`{name}` is a source and a table")).help("rename one of them"));
         }
         for table in self.tables.values() {
-            for input in table.inputs.iter().filter(|input| !self.is_relation(input)) {
-                let position = position_of(&table.sql, input);
-                let d =
-                    Diagnostic::new(&table.sql_file, position, format!("table {} reads an unknown table", table.name));
-                out.push(d.expected_one_of(input, self.relations()));
-            }
+            let query = (table.sql_file.as_str(), table.sql.as_str());
+            self.resolve_inputs(&format!("table {}", table.name), query, &table.inputs, out);
         }
         for group in self.groups.values() {
             self.resolve_history(&group.history, &group.origin, out);
         }
         for sequence in self.sequences.values() {
-            self.resolve_history(&sequence.history, &sequence.origin, out);
+            match &sequence.interleaved {
+                Some(interleaved) => {
+                    self.known(&sequence.history.entities, "entities", &sequence.origin, out);
+                    for (index, strand) in interleaved.strands.iter().enumerate() {
+                        let path = format!("events.{index}.table");
+                        self.resolve_events(&strand.table, &strand.event_time, &path, &sequence.origin, out);
+                    }
+                }
+                None => self.resolve_history(&sequence.history, &sequence.origin, out),
+            }
         }
+        for features in self.sql_features.values() {
+            self.known(&features.entities, "entities", &features.origin, out);
+            let query = (features.sql_file.as_str(), features.sql.as_str());
+            self.resolve_inputs(&features.name, query, &features.inputs, out);
+        }
+        for attributes in self.attributes.values() {
+            self.known(&attributes.spine, "spine", &attributes.origin, out);
+            for (alias, lookup) in &attributes.lookups {
+                self.known(&lookup.table, &format!("lookups.{alias}.table"), &attributes.origin, out);
+            }
+        }
+        self.resolve_feature_names(out);
         for model in self.models.values() {
             self.resolve_model(model, out);
+        }
+    }
+
+    fn resolve_inputs(&self, reader: &str, (file, sql): (&str, &str), inputs: &[String], out: &mut Vec<Diagnostic>) {
+        for input in inputs.iter().filter(|input| !self.is_relation(input)) {
+            let d = Diagnostic::new(file, position_of(sql, input), format!("{reader} reads an unknown table"));
+            out.push(d.expected_one_of(input, self.relations()));
+        }
+    }
+
+    /// Whatever gives a model inputs `NAME.feature` shares one set of names; `spine` is that of the spine itself.
+    fn resolve_feature_names(&self, out: &mut Vec<Diagnostic>) {
+        let groups = self.groups.values().map(|group| (&group.name, "group", &group.origin));
+        let sql = self.sql_features.values().map(|features| (&features.name, "sql_features", &features.origin));
+        let own = self.attributes.values().map(|attributes| (&attributes.name, "attributes", &attributes.origin));
+        let mut seen: Vec<&str> = Vec::new();
+        for (name, key, origin) in groups.chain(sql).chain(own) {
+            if name == SPINE {
+                let d = origin.at(key, format!("`{SPINE}.…` are the attributes of a model's spine"));
+                out.push(d.help("give the features another name"));
+            }
+            if seen.contains(&name.as_str()) {
+                let d = origin.at(key, format!("there are other features called {name}"));
+                out.push(d.help("rename one of them: models and the lake know both by this name"));
+            }
+            seen.push(name);
+        }
+        if self.is_relation(SPINE) && !self.sql_features.is_empty() {
+            let origin = &self.sql_features[0].origin;
+            out.push(
+                origin
+                    .at("sql_features", "a table called `spine` hides the spine of this query")
+                    .help("rename the table"),
+            );
         }
     }
 
@@ -170,13 +261,22 @@ impl Project {
 
     fn resolve_history(&self, history: &History, origin: &Origin, out: &mut Vec<Diagnostic>) {
         self.known(&history.entities, "entities", origin, out);
-        if !self.known(&history.table, "table", origin, out) {
-            return;
-        }
-        if history.event_time.is_none() && self.event_time(&history.table).is_none() {
-            let message = format!("table {} has no event time", history.table);
+        self.resolve_events(&history.table, &history.event_time, "table", origin, out);
+    }
+
+    /// A table whose rows are events.
+    fn resolve_events(
+        &self,
+        table: &str,
+        event_time: &Option<String>,
+        path: &str,
+        origin: &Origin,
+        out: &mut Vec<Diagnostic>,
+    ) {
+        if self.known(table, path, origin, out) && event_time.is_none() && self.event_time(table).is_none() {
+            let d = origin.at(path, format!("table {table} has no event time"));
             let help = "features look back in time; join a static table in SQL, as attributes of a spine or of events";
-            out.push(origin.at("table", message).expected("a table with `event_time`").help(help));
+            out.push(d.expected("a table with `event_time`").help(help));
         }
     }
 
@@ -227,12 +327,23 @@ fn twin(file: &TextFile, files: &[TextFile], out: &mut Vec<Diagnostic>) {
     let yaml = format!("{}.yaml", file.path.trim_end_matches(".sql"));
     if !files.iter().any(|f| f.path == yaml) {
         let d = Diagnostic::new(&file.path, (0, 0), "a query without its twin");
-        out.push(d.expected(format!("a file {yaml} that says what the table is")));
+        out.push(d.expected(format!("a file {yaml} that says what it gives")));
     }
 }
 
-fn is_sequence(text: &str) -> bool {
-    text.lines().any(|line| line.starts_with("sequence:"))
+/// As [`twin`]; and a group beside a query would leave the query unread.
+fn feature_query(file: &TextFile, files: &[TextFile], out: &mut Vec<Diagnostic>) {
+    twin(file, files, out);
+    let yaml = format!("{}.yaml", file.path.trim_end_matches(".sql"));
+    if files.iter().any(|f| f.path == yaml && !has_key(&f.text, "sql_features")) {
+        let d = Diagnostic::new(&file.path, (0, 0), format!("a query that {yaml} does not name"));
+        out.push(d.expected(format!("`sql_features: <name>` in {yaml}")));
+    }
+}
+
+/// The kind of a file of features is told by one of its keys.
+fn has_key(text: &str, key: &str) -> bool {
+    text.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
 }
 
 fn stem(path: &str) -> &str {

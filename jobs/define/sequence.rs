@@ -1,9 +1,12 @@
 //! `features/NAME.yaml` with the key `sequence`: the last K events before as_of, as aligned lists.
+//!
+//! The events are rows of one table, or of several, interleaved in the order in which they happened.
 
 use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Diagnostic;
 use super::features::{History, TimeUnit, Visibility};
+use super::map::Map;
 use super::types::{Duration, OneOrMany, is_name};
 use super::yaml::Origin;
 
@@ -11,13 +14,38 @@ use super::yaml::Origin;
 pub struct Sequence {
     pub name: String,
     pub description: String,
+    /// Of several tables, its `table` is the sequence's name: what their rows are together.
     pub history: History,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interleaved: Option<Interleaved>,
     /// K: at most so many events, the latest.
     pub length: usize,
     pub window: Option<Duration>,
     pub fields: Vec<Field>,
     #[serde(skip)]
     pub origin: Origin,
+}
+
+/// Several tables whose rows are one history.
+#[derive(Debug, Clone, Serialize)]
+pub struct Interleaved {
+    /// Of equal event time, the rows of an earlier table come first.
+    pub strands: Vec<Strand>,
+    /// Columns that hold the type of the event.
+    pub types: Vec<String>,
+}
+
+/// One of several tables.
+#[derive(Debug, Clone, Serialize)]
+pub struct Strand {
+    pub table: String,
+    /// The type of its events.
+    pub kind: String,
+    /// `None`: the table's own.
+    pub event_time: Option<String>,
+    pub filter: Option<String>,
+    /// Name → SQL over the table's columns.
+    pub fields: Map<String>,
 }
 
 /// One list column.
@@ -31,7 +59,7 @@ pub struct Field {
 
 #[derive(Debug, Clone, Serialize)]
 pub enum FieldValue {
-    /// SQL over the table's columns.
+    /// SQL over the columns of the table, or over the fields of several.
     Of(String),
     /// Time from the previous event of the list; null for its first.
     SincePrevious(TimeUnit),
@@ -47,7 +75,9 @@ pub struct RawSequence {
     description: String,
     entity: OneOrMany,
     entities: String,
-    table: String,
+    table: Option<String>,
+    #[serde(default)]
+    events: Vec<RawStrand>,
     event_time: Option<String>,
     #[serde(default)]
     visibility: Visibility,
@@ -56,6 +86,18 @@ pub struct RawSequence {
     length: usize,
     over: Option<Duration>,
     fields: Vec<FieldText>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawStrand {
+    table: String,
+    #[serde(rename = "as")]
+    kind: Option<String>,
+    event_time: Option<String>,
+    #[serde(rename = "where")]
+    filter: Option<String>,
+    fields: Map<String>,
 }
 
 /// `amount`, or `{of: …, as: …}`, or `{fn: since_previous, as: …, unit: …}`.
@@ -75,6 +117,7 @@ struct RawField {
 enum FieldFn {
     SincePrevious,
     TimeSince,
+    EventType,
 }
 
 #[derive(Debug)]
@@ -108,11 +151,10 @@ impl Sequence {
             let d = origin.at("length", "a sequence holds at least one event and at most 10000");
             out.push(d.found(raw.length.to_string()).expected("1 to 10000"));
         }
-        for (key, name) in [("sequence", &raw.sequence)] {
-            if !is_name(name) {
-                out.push(origin.at(key, format!("`{name}` is not a name")).expected("[a-z][a-z0-9_]*"));
-            }
+        if !is_name(&raw.sequence) {
+            out.push(origin.at("sequence", format!("`{}` is not a name", raw.sequence)).expected("[a-z][a-z0-9_]*"));
         }
+        let types: Vec<String> = raw.fields.iter().filter_map(|FieldText(field)| field.event_type()).collect();
         let mut fields: Vec<Field> = Vec::new();
         for (index, FieldText(field)) in raw.fields.into_iter().enumerate() {
             let path = format!("fields.{index}");
@@ -124,22 +166,88 @@ impl Sequence {
                 Err(expected) => out.push(origin.at(&path, "this field is not complete").expected(expected)),
             }
         }
+        let interleaved = match (&raw.table, raw.events.is_empty()) {
+            (Some(_), true) if !types.is_empty() => {
+                let d = origin.at("fields", "events of one table are of one type: `event_type` tells nothing");
+                out.push(d.help("`events`, in place of `table`, interleaves several"));
+                None
+            }
+            (Some(_), true) => None,
+            (None, false) => {
+                if raw.event_time.is_some() {
+                    let d = origin.at("event_time", "several tables have an event time each");
+                    out.push(d.expected("`event_time` in the entries of `events`"));
+                }
+                Some(interleaved(raw.events, types, &raw.entity.0, origin, out))
+            }
+            _ => {
+                let d = origin.at("table", "a sequence is of one table, or interleaves several");
+                out.push(d.expected("either `table` or `events`"));
+                None
+            }
+        };
         Sequence {
-            name: raw.sequence,
-            description: raw.description,
             history: History {
                 entity: raw.entity.0,
                 entities: raw.entities,
-                table: raw.table,
+                table: raw.table.unwrap_or_else(|| raw.sequence.clone()),
                 event_time: raw.event_time,
                 visibility: raw.visibility,
                 filter: raw.filter,
             },
+            name: raw.sequence,
+            description: raw.description,
+            interleaved,
             length: raw.length,
             window: raw.over,
             fields,
             origin: origin.clone(),
         }
+    }
+
+    /// Tables whose rows are its events.
+    pub fn tables(&self) -> Vec<&str> {
+        match &self.interleaved {
+            Some(interleaved) => interleaved.strands.iter().map(|strand| strand.table.as_str()).collect(),
+            None => vec![&self.history.table],
+        }
+    }
+}
+
+/// Names of types and fields must be told apart, from each other and from the entity's columns.
+fn interleaved(
+    raw: Vec<RawStrand>,
+    types: Vec<String>,
+    entity: &[String],
+    origin: &Origin,
+    out: &mut Vec<Diagnostic>,
+) -> Interleaved {
+    let mut strands: Vec<Strand> = Vec::new();
+    for (index, strand) in raw.into_iter().enumerate() {
+        let kind = strand.kind.unwrap_or_else(|| strand.table.clone());
+        if strands.iter().any(|other| other.kind == kind) {
+            let d = origin.at(&format!("events.{index}"), format!("two tables give events of type `{kind}`"));
+            out.push(d.help("give one of them another with `as`"));
+        }
+        for name in strand.fields.keys() {
+            let path = format!("events.{index}.fields.{name}");
+            if !is_name(name) {
+                out.push(origin.at(&path, format!("`{name}` is not a name")).expected("[a-z][a-z0-9_]*"));
+            } else if types.contains(name) || entity.contains(name) {
+                let what = if types.contains(name) { "the type of the event" } else { "a column of the entity" };
+                out.push(origin.at(&path, format!("`{name}` is {what}")).help("call the field something else"));
+            }
+        }
+        let (table, event_time, filter, fields) = (strand.table, strand.event_time, strand.filter, strand.fields);
+        strands.push(Strand { table, kind, event_time, filter, fields });
+    }
+    Interleaved { strands, types }
+}
+
+impl RawField {
+    /// The column's name, if it holds the type of the event.
+    fn event_type(&self) -> Option<String> {
+        self.alias.clone().filter(|_| matches!(self.function, Some(FieldFn::EventType)))
     }
 }
 
@@ -149,6 +257,11 @@ fn validate_field(raw: RawField, path: &str) -> Result<Field, &'static str> {
         (Some(of), None) if raw.unit.is_none() => FieldValue::Of(of),
         (None, Some(FieldFn::SincePrevious)) => FieldValue::SincePrevious(unit),
         (None, Some(FieldFn::TimeSince)) => FieldValue::TimeSince(unit),
+        // A column like any other, of the rows of all tables together.
+        (None, Some(FieldFn::EventType)) if raw.unit.is_none() => match &raw.alias {
+            Some(name) => FieldValue::Of(name.clone()),
+            None => return Err("`as: <name>`"),
+        },
         _ => return Err("either `of`, or `fn` (with `unit`)"),
     };
     let name = match (raw.alias, &value) {

@@ -1,7 +1,11 @@
-//! DataFusion sessions, typed plans of SQL tables, point-in-time features and sequences, fast and naive.
+//! DataFusion sessions, typed plans of SQL tables, point-in-time features and sequences, fast and naive, attributes of
+//! decisions.
 
+pub mod attributes;
 pub mod naive;
 pub mod physical;
 pub mod pit;
 pub mod plan;
 pub mod session;
+
+pub use plan::sql_features;

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Int64Array, ListBuilder, RecordBatch, StringArray,
-    StringBuilder, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Float64Builder, Int64Array, ListBuilder, MapBuilder,
+    RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
 use datafusion::prelude::SessionContext;
@@ -102,6 +102,28 @@ fn parquet_files(dir: &Path) -> usize {
         false => usize::from(path.extension().is_some_and(|e| e == "parquet")),
     };
     entries.map(|e| count(&e.unwrap().path())).sum()
+}
+
+/// Shares per category are maps.
+#[tokio::test(flavor = "multi_thread")]
+async fn maps_are_written_and_read_back() {
+    let dir = TempDir::new().unwrap();
+    let lake = lake(&dir);
+    let mut maps = MapBuilder::new(None, StringBuilder::new(), Float64Builder::new());
+    maps.keys().append_value("card");
+    maps.values().append_value(0.75);
+    maps.append(true).unwrap();
+    maps.append(false).unwrap();
+    let maps: ArrayRef = Arc::new(maps.finish());
+    let batch = RecordBatch::try_from_iter_with_nullable([("shares", maps, true)]).unwrap();
+    let spec = TableSpec { schema: batch.schema(), partition_by: None, no_statistics: vec![], ..spec() };
+    let mut writer = lake.writer(&spec).await.unwrap();
+    writer.write(&batch).await.unwrap();
+    writer.commit(Replace::All, &unit("u", 1), Map::new()).await.unwrap();
+    let snapshot = lake.snapshot("tables/payment").await.unwrap().unwrap();
+    let rows = query(&snapshot, "select shares['card'] as card, shares is null as missing from t").await;
+    let text = arrow::util::pretty::pretty_format_batches(&rows).unwrap().to_string();
+    assert!(text.contains("0.75") && text.contains("true"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -215,13 +215,16 @@ mod tests {
             class,
             arrow_type: "Utf8".to_string(),
             vocabulary,
+            value: None,
         };
+        let share = Feature { value: Some("blue sky".into()), ..feature("g.c=blue%20sky", Class::Share, None) };
         Artifact {
             model: "tree\n…".to_string(),
             best_iteration: 7,
             features: vec![
                 feature("g.a", Class::Numeric, None),
                 feature("g.b", Class::Categorical, Some(Vocabulary::fit(["x", "y", "y"], 10))),
+                share,
             ],
             prior: Prior { class_weight: ClassWeight::Balanced, positives: 3, negatives: 9 },
             report: Report { warnings: vec!["one".to_string()], ..Report::default() },

@@ -22,6 +22,7 @@ use lightgbm3_sys as sys;
 
 use super::matrix::{Class, View};
 use super::params::Params;
+use super::shares::breaks_names;
 use crate::error::{Context, Error, Result};
 
 /// The version of the C++ library inside `lightgbm3-sys`.
@@ -260,12 +261,10 @@ impl Rows<'_> {
     }
 }
 
-/// LightGBM writes names into JSON unescaped and cuts its model file at white space.
 fn check_names(view: &View) -> Result<Vec<CString>> {
-    let bad = |c: char| c.is_whitespace() || c.is_control() || "\",:[]{}".contains(c);
     view.features()
         .iter()
-        .map(|feature| match feature.name.chars().find(|c| bad(*c)) {
+        .map(|feature| match feature.name.chars().find(|c| breaks_names(*c)) {
             Some(c) => Err(Error::definition(format!(
                 "feature name {:?} holds {c:?}, which LightGBM cannot store",
                 feature.name

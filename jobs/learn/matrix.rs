@@ -8,6 +8,7 @@
 //! | date, timestamp | time | days since 1970-01-01T00:00Z, fractions included |
 //! | duration | numeric | days |
 //! | strings, dictionaries of strings | categorical | the code of its [`Vocabulary`] |
+//! | map of strings to floats | share | a column per chosen value, see [`super::shares`] |
 //! | null type | numeric | missing |
 //!
 //! Null and unknown categories are NaN, which LightGBM takes for missing.
@@ -18,6 +19,7 @@ use arrow::datatypes::*;
 use serde::{Deserialize, Serialize};
 
 use super::encode::Vocabulary;
+use super::shares::{self, Shares, is_shares};
 use crate::error::{Context, Error, Result};
 
 /// What kind of number a column gives. A model trained on one kind does not score another.
@@ -27,10 +29,12 @@ pub enum Class {
     Numeric,
     Time,
     Categorical,
+    /// The share of one value.
+    Share,
 }
 
 impl Class {
-    /// The class of an Arrow type; `None` for types that are no feature (lists, structs, binary).
+    /// The class of an Arrow type; `None` for types that are no feature (lists, structs, binary, other maps).
     pub fn of(arrow: &DataType) -> Option<Class> {
         use DataType::*;
         match arrow {
@@ -39,6 +43,7 @@ impl Class {
             Date32 | Date64 | Timestamp(_, _) => Some(Class::Time),
             Utf8 | LargeUtf8 | Utf8View => Some(Class::Categorical),
             Dictionary(_, values) => Class::of(values),
+            maps if is_shares(maps) => Some(Class::Share),
             _ => None,
         }
     }
@@ -55,6 +60,19 @@ pub struct Feature {
     /// For categorical features only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vocabulary: Option<Vocabulary>,
+    /// The value whose share it is; the name is then the column's, `=` and the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
+
+impl Feature {
+    /// The column it is read from.
+    pub fn column(&self) -> &str {
+        match &self.value {
+            Some(_) => self.name.split_once('=').map_or(&self.name, |(column, _)| column),
+            None => &self.name,
+        }
+    }
 }
 
 /// Named columns over any number of batches. Memory: the batches', plus a copy of columns of rare types.
@@ -70,6 +88,8 @@ struct Column {
     name: String,
     class: Class,
     arrow_type: DataType,
+    /// Of shares: how many values to choose.
+    top: Option<usize>,
     chunks: Vec<ArrayRef>,
 }
 
@@ -102,45 +122,71 @@ impl Matrix {
         self.columns.len()
     }
 
-    /// The features as they are, vocabularies fitted on `rows` only, `max_categories` at most.
+    /// The features as they are, vocabularies and values fitted on `rows` only, `max_categories` at most.
     pub fn fit_features(&self, rows: &[usize], max_categories: usize) -> Vec<Feature> {
-        let fit = |column: &Column| {
-            let values = self.runs(rows).flat_map(|(chunk, rows)| {
-                let texts = Texts::of(column.chunks[chunk].as_ref());
-                rows.iter().filter_map(move |row| texts.get(row - self.starts[chunk]))
-            });
-            Vocabulary::fit(values, max_categories)
-        };
-        let feature = |column: &Column| Feature {
+        let plain = |column: &Column, vocabulary| Feature {
             name: column.name.clone(),
             class: column.class,
             arrow_type: column.arrow_type.to_string(),
-            vocabulary: (column.class == Class::Categorical).then(|| fit(column)),
+            vocabulary,
+            value: None,
         };
-        self.columns.iter().map(feature).collect()
+        let features = |column: &Column| match column.class {
+            Class::Numeric | Class::Time => vec![plain(column, None)],
+            Class::Categorical => vec![plain(column, Some(self.vocabulary(column, rows, max_categories)))],
+            Class::Share => {
+                let share = |value: String| Feature {
+                    name: shares::name(&column.name, &value),
+                    value: Some(value),
+                    ..plain(column, None)
+                };
+                self.values(column, rows, max_categories).into_iter().map(share).collect()
+            }
+        };
+        self.columns.iter().flat_map(features).collect()
+    }
+
+    fn vocabulary(&self, column: &Column, rows: &[usize], max_categories: usize) -> Vocabulary {
+        let values = self.runs(rows).flat_map(|(chunk, rows)| {
+            let texts = Texts::of(column.chunks[chunk].as_ref());
+            rows.iter().filter_map(move |row| texts.get(row - self.starts[chunk]))
+        });
+        Vocabulary::fit(values, max_categories)
+    }
+
+    fn values(&self, column: &Column, rows: &[usize], max_categories: usize) -> Vec<String> {
+        let rows = self.runs(rows).flat_map(|(chunk, rows)| {
+            let shares = Shares::of(column.chunks[chunk].as_ref());
+            rows.iter().filter_map(move |row| Some((shares?, row - self.starts[chunk])))
+        });
+        shares::choose(rows, column.top.unwrap_or(max_categories))
     }
 
     /// Rows of this matrix read as `features` say.
     ///
-    /// `Definition` error where the columns are not those features, in that order, with those classes.
+    /// `Definition` error where a feature has no column here, or one of another class.
     pub fn view<'a>(&'a self, features: &'a [Feature], rows: &'a [usize]) -> Result<View<'a>> {
-        if self.width() != features.len() {
-            return Err(Error::definition(format!("expected {} features, found {}", features.len(), self.width())));
-        }
-        for (column, feature) in self.columns.iter().zip(features) {
-            let all_null = column.arrow_type == DataType::Null;
-            if column.name != feature.name || (column.class != feature.class && !all_null) {
-                return Err(Error::definition(format!(
-                    "expected feature `{}` of type {} ({:?}), found `{}` of type {} ({:?}); the model must be trained \
-                     again after a feature changes its type",
-                    feature.name, feature.arrow_type, feature.class, column.name, column.arrow_type, column.class
-                )));
-            }
-        }
+        let columns = features.iter().map(|feature| self.source(feature)).collect::<Result<Vec<_>>>()?;
         if let Some(row) = rows.iter().find(|row| **row >= self.rows()) {
             return Err(Error::internal(format!("row {row} of a matrix of {} rows", self.rows())));
         }
-        Ok(View { matrix: self, features, rows })
+        Ok(View { matrix: self, features, columns, rows })
+    }
+
+    /// The position of the column that a feature is read from.
+    fn source(&self, feature: &Feature) -> Result<usize> {
+        let index = self.columns.iter().position(|column| column.name == feature.column());
+        let index =
+            index.ok_or_else(|| Error::definition(format!("expected feature `{}`, found none", feature.name)))?;
+        let column = &self.columns[index];
+        if column.class != feature.class && column.arrow_type != DataType::Null {
+            return Err(Error::definition(format!(
+                "expected feature `{}` of type {} ({:?}), found `{}` of type {} ({:?}); the model must be trained \
+                 again after a feature changes its type",
+                feature.name, feature.arrow_type, feature.class, column.name, column.arrow_type, column.class
+            )));
+        }
+        Ok(index)
     }
 
     /// `rows` cut into runs that lie in one chunk each.
@@ -178,7 +224,8 @@ fn column(schema: &Schema, batches: &[RecordBatch], name: &str) -> Result<Column
             Some(target) => cast(batch.column(index), &target).with_context(|| format!("feature `{name}`")),
         })
         .collect::<Result<Vec<_>>>()?;
-    Ok(Column { name: name.to_string(), class, arrow_type, chunks })
+    let top = (class == Class::Share).then(|| shares::top(schema.field(index))).flatten();
+    Ok(Column { name: name.to_string(), class, arrow_type, top, chunks })
 }
 
 /// The type to cast a column of a rare type to; `None` where it is read as it is.
@@ -192,10 +239,12 @@ fn readable(arrow: &DataType) -> Option<DataType> {
 }
 
 /// Some rows of a matrix as the numbers a model sees.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct View<'a> {
     matrix: &'a Matrix,
     features: &'a [Feature],
+    /// Per feature, the column it is read from.
+    columns: Vec<usize>,
     rows: &'a [usize],
 }
 
@@ -237,7 +286,7 @@ impl<'a> View<'a> {
     where
         'a: 'b,
     {
-        View { matrix: self.matrix, features: self.features, rows }
+        View { matrix: self.matrix, features: self.features, columns: self.columns.clone(), rows }
     }
 
     fn fill(&self, rows: &[usize], block: &mut [f64]) {
@@ -245,9 +294,9 @@ impl<'a> View<'a> {
         let mut done = 0;
         for (chunk, run) in self.matrix.runs(rows) {
             let out = &mut block[done * width..(done + run.len()) * width];
-            for (index, (column, feature)) in self.matrix.columns.iter().zip(self.features).enumerate() {
+            for (index, (column, feature)) in self.columns.iter().zip(self.features).enumerate() {
                 let target = Target { rows: run, start: self.matrix.starts[chunk], out: &mut *out, index, width };
-                target.read(column.chunks[chunk].as_ref(), feature.vocabulary.as_ref());
+                target.read(self.matrix.columns[*column].chunks[chunk].as_ref(), feature);
             }
             done += run.len();
         }
@@ -274,9 +323,13 @@ fn per_day(unit: &TimeUnit) -> f64 {
 }
 
 impl Target<'_> {
-    fn read(self, array: &dyn Array, vocabulary: Option<&Vocabulary>) {
+    fn read(self, array: &dyn Array, feature: &Feature) {
         use DataType::*;
-        if let Some(vocabulary) = vocabulary {
+        if let Some(value) = &feature.value {
+            let shares = Shares::of(array);
+            return self.set(|row| shares.map_or(f64::NAN, |shares| shares.get(row, value)));
+        }
+        if let Some(vocabulary) = &feature.vocabulary {
             let texts = Texts::of(array);
             return self.set(|row| texts.get(row).and_then(|text| vocabulary.code(text)).map_or(f64::NAN, f64::from));
         }
@@ -340,7 +393,8 @@ impl Target<'_> {
 }
 
 /// The three layouts of strings as one.
-enum Texts<'a> {
+#[derive(Clone, Copy)]
+pub(super) enum Texts<'a> {
     Utf8(&'a arrow::array::StringArray),
     Large(&'a arrow::array::LargeStringArray),
     View(&'a arrow::array::StringViewArray),
@@ -349,7 +403,7 @@ enum Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
-    fn of(array: &'a dyn Array) -> Texts<'a> {
+    pub(super) fn of(array: &'a dyn Array) -> Texts<'a> {
         match array.data_type() {
             DataType::Utf8 => Texts::Utf8(array.as_string::<i32>()),
             DataType::LargeUtf8 => Texts::Large(array.as_string::<i64>()),
@@ -358,7 +412,7 @@ impl<'a> Texts<'a> {
         }
     }
 
-    fn get(&self, row: usize) -> Option<&'a str> {
+    pub(super) fn get(&self, row: usize) -> Option<&'a str> {
         match self {
             Texts::Utf8(a) => a.is_valid(row).then(|| a.value(row)),
             Texts::Large(a) => a.is_valid(row).then(|| a.value(row)),

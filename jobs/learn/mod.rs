@@ -18,5 +18,6 @@ pub mod predict;
 pub mod prior;
 pub mod score;
 pub mod scorer;
+pub mod shares;
 pub mod split;
 pub mod train;

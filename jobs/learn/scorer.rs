@@ -33,7 +33,9 @@ impl Scorer {
                 artifact.best_iteration
             )));
         }
-        let names = artifact.features.iter().map(|feature| feature.name.clone()).collect();
+        // Shares of one column stand together.
+        let mut names: Vec<String> = artifact.features.iter().map(|feature| feature.column().to_string()).collect();
+        names.dedup();
         Ok(Scorer { model, features: artifact.features.clone(), names, prior: artifact.prior })
     }
 
@@ -90,11 +92,15 @@ mod tests {
     use super::super::train::{FitRequest, Fitted, fit};
     use super::*;
     use crate::error::Kind;
-    use arrow::array::{ArrayRef, StringViewArray};
+    use arrow::array::{Array, ArrayRef, Float64Builder, MapBuilder, StringBuilder, StringViewArray};
+    use arrow::datatypes::{Field, Schema};
 
     fn fitted(fixture: &Fixture, class_weight: ClassWeight) -> Fitted {
-        let matrix =
-            Matrix::from_batches(&fixture.batch.schema(), std::slice::from_ref(&fixture.batch), &NAMES).unwrap();
+        fitted_on(fixture, &fixture.batch, &NAMES, class_weight)
+    }
+
+    fn fitted_on(fixture: &Fixture, batch: &RecordBatch, names: &[&str], class_weight: ClassWeight) -> Fitted {
+        let matrix = Matrix::from_batches(&batch.schema(), std::slice::from_ref(batch), names).unwrap();
         let request = FitRequest {
             matrix: &matrix,
             labels: &fixture.labels,
@@ -130,6 +136,46 @@ mod tests {
             for p in &fitted.predictions {
                 assert_eq!(scores[p.row].to_bits(), p.probability.to_bits());
             }
+        }
+    }
+
+    /// The fixture's categories as shares: of the row's own value 0.75, of a rare one the rest.
+    fn with_shares(batch: &RecordBatch, top: &str) -> RecordBatch {
+        let kinds: &arrow::array::StringArray = batch.column(2).as_any().downcast_ref().unwrap();
+        let mut builder = MapBuilder::new(None, StringBuilder::new(), Float64Builder::new());
+        for (row, kind) in kinds.iter().enumerate() {
+            if let Some(kind) = kind {
+                builder.keys().append_value(format!("{kind}, zł"));
+                builder.values().append_value(0.75);
+                builder.keys().append_value(format!("rare {}", row % 40));
+                builder.values().append_value(0.25);
+            }
+            builder.append(kind.is_some()).unwrap();
+        }
+        let shares: ArrayRef = Arc::new(builder.finish());
+        let field = Field::new("g.shares", shares.data_type().clone(), true);
+        let field = field.with_metadata([("top".to_string(), top.to_string())].into());
+        let schema = Arc::new(Schema::new(vec![batch.schema().field(0).clone(), field]));
+        RecordBatch::try_new(schema, vec![batch.column(0).clone(), shares]).unwrap()
+    }
+
+    #[test]
+    fn shares_are_chosen_in_training_and_replayed_when_scoring() {
+        let fixture = fixture::rows(3000, 17);
+        let batch = with_shares(&fixture.batch, "3");
+        let fitted = fitted_on(&fixture, &batch, &["g.x", "g.shares"], ClassWeight::None);
+        let names: Vec<&str> = fitted.features.iter().map(|f| f.name.as_str()).collect();
+        let (x, mut shares) = (names[0], names[1..].to_vec());
+        shares.sort_unstable();
+        assert_eq!((x, shares.len()), ("g.x", 3));
+        assert_eq!(shares, ["blik", "card", "cash"].map(|kind| format!("g.shares={kind}%2C%20zł")));
+        assert!(fitted.report.importances[0].feature != "g.shares", "importances are of the columns");
+        let scorer = scorer(&fitted);
+        assert_eq!(scorer.feature_names(), ["g.x", "g.shares"]);
+        // Another `top` says nothing to a model that has chosen.
+        let scores = scorer.score(&with_shares(&fixture.batch, "40")).unwrap();
+        for p in &fitted.predictions {
+            assert_eq!(scores[p.row].to_bits(), p.probability.to_bits());
         }
     }
 

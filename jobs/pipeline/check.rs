@@ -35,8 +35,10 @@ pub async fn run(root: &Path) -> Result<Checked> {
     Ok(Checked {
         sources: project.sources.len(),
         tables: project.tables.len(),
-        feature_groups: project.groups.len(),
-        features: project.groups.values().map(|group| group.names().count()).sum(),
+        feature_groups: project.groups.len() + project.sql_features.len() + project.attributes.len(),
+        features: project.groups.values().map(|group| group.names().count()).sum::<usize>()
+            + project.sql_features.values().map(|features| features.columns.len()).sum::<usize>()
+            + project.attributes.values().map(|attributes| attributes.features.len()).sum::<usize>(),
         sequences: project.sequences.len(),
         models: project.models.len(),
         cases: project.tables.values().map(|table| table.tests.len()).sum(),

@@ -8,8 +8,9 @@
 //! The state is committed after the features: a crash in between leaves a state of an earlier night, from which the
 //! next run computes the same again.
 
-pub mod difference;
-pub mod state;
+pub mod definition;
+mod difference;
+mod state;
 pub mod way;
 
 use std::sync::{Arc, Mutex};
@@ -19,92 +20,44 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
 use datafusion::catalog::streaming::StreamingTable;
-use datafusion::common::JoinType;
+use datafusion::common::{JoinType, ScalarValue};
 use datafusion::execution::TaskContext;
-use datafusion::logical_expr::{Expr, col};
+use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::physical_plan::{EmptyRecordBatchStream, SendableRecordBatchStream};
 use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 
-use super::job::{Job, Pins, Written, definition_text, instant, quoted, versions_as_of};
+use definition::{Definition, Ready};
+
+use super::job::{Job, Pins, Written, instant, quoted};
 use super::progress::thousands;
+use super::sql_features;
 use crate::define::features::{FeatureGroup, History};
-use crate::define::sequence::Sequence;
 use crate::define::types::timestamp;
-use crate::engine::pit::{self, Compiled};
+use crate::engine::pit::{self, SIDE, Side};
 use crate::engine::session::Session;
 use crate::error::{Context, Error, Result};
 use crate::lake::{Replace, TableSpec, Unit, Writer, documented};
 
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
-    for group in job.project.groups.values().filter(|g| job.selected(&g.name)) {
-        written.push(night(job, Definition::Group(group)).await.with_context(|| format!("group {}", group.name))?);
+    for definition in Definition::all(job) {
+        let result = night(job, definition).await;
+        written.push(result.with_context(|| format!("{} {}", definition.kind(), definition.name()))?);
     }
-    for sequence in job.project.sequences.values().filter(|s| job.selected(&s.name)) {
-        let result = night(job, Definition::Sequence(sequence)).await;
-        written.push(result.with_context(|| format!("sequence {}", sequence.name))?);
+    for definition in job.project.sql_features.values().filter(|f| job.selected(&f.name)) {
+        let result = sql_features::night(job, definition).await;
+        written.push(result.with_context(|| format!("SQL features {}", definition.name))?);
     }
     Ok(written)
-}
-
-/// A group or a sequence: both are computed for a spine and stored per night.
-#[derive(Debug, Clone, Copy)]
-enum Definition<'a> {
-    Group(&'a FeatureGroup),
-    Sequence(&'a Sequence),
-}
-
-impl Definition<'_> {
-    fn history(&self) -> &History {
-        match self {
-            Definition::Group(group) => &group.history,
-            Definition::Sequence(sequence) => &sequence.history,
-        }
-    }
-
-    fn path(&self) -> String {
-        match self {
-            Definition::Group(group) => format!("features/{}", group.name),
-            Definition::Sequence(sequence) => format!("sequences/{}", sequence.name),
-        }
-    }
-
-    fn description(&self) -> &str {
-        match self {
-            Definition::Group(group) => &group.description,
-            Definition::Sequence(sequence) => &sequence.description,
-        }
-    }
-
-    fn text(&self) -> Result<String> {
-        match self {
-            Definition::Group(group) => definition_text(group),
-            Definition::Sequence(sequence) => definition_text(sequence),
-        }
-    }
-
-    /// Ready to be computed from the project's tables as they are defined.
-    pub fn compile(&self, job: &Job, session: &Session) -> Result<Compiled> {
-        let history = self.history();
-        let wrong = || Error::internal(format!("{} cannot be read as events", history.table));
-        let table = job.catalog.relation_schema(&history.table).ok_or_else(wrong)?;
-        let time = job.project.time_of(history).ok_or_else(wrong)?;
-        let ties = job.project.tie_breaker(&history.table);
-        let compiled = match self {
-            Definition::Group(group) => Compiled::group(session, group, time, ties, &table),
-            Definition::Sequence(sequence) => Compiled::sequence(session, sequence, time, ties, &table),
-        };
-        compiled.map_err(crate::define::diagnostic::into_error)
-    }
 }
 
 async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
     let history = definition.history();
     let path = definition.path();
     let step = job.progress.step(&path);
-    let pins = job.pin([history.table.as_str(), history.entities.as_str()]).await?;
+    let pins = job.pin(definition.tables()).await?;
     let text = definition.text()?;
     // What is asked for in full is computed and committed, even if it was before.
     let salt = if job.full { job.run_id.as_str() } else { "" };
@@ -117,8 +70,9 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
         return Ok(Written::unchanged(path, "unchanged", Some(existing.version())));
     }
     let session = job.session()?;
-    let compiled = definition.compile(job, &session)?;
-    let way = way::choose(job, &path, history, &compiled, &pins).await?;
+    let ready = definition.compile(job, &session)?;
+    let compiled = &ready.compiled;
+    let way = way::choose(job, &path, &ready, &pins).await?;
     let schema = stored_schema(compiled.schema().as_ref(), history);
     let spec = TableSpec {
         name: path.clone(),
@@ -136,7 +90,7 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
         date: job.date,
         lost: Vec::new(),
     };
-    let source = Source { job, session: &session, pins: &pins, history, compiled: &compiled };
+    let source = Source { job, session: &session, pins: &pins, history, ready: &ready };
     writing.all(source.start(&way).await?).await?;
     if let Some(lost) = writing.take_lost(&history.entity)? {
         writing.all(source.rebuild(lost).await?).await?;
@@ -198,31 +152,38 @@ struct Source<'a> {
     session: &'a Session,
     pins: &'a Pins,
     history: &'a History,
-    compiled: &'a Compiled,
+    ready: &'a Ready,
 }
 
 impl Source<'_> {
     async fn start(&self, way: &way::Way) -> Result<SendableRecordBatchStream> {
         let as_of = self.job.as_of();
+        let compiled = &self.ready.compiled;
         let spine = everybody(self.job, self.session, self.pins, self.history)?;
         let way::Kind::Incremental(from) = &way.kind else {
-            return self.compiled.snapshot(self.events(as_of)?, spine, as_of).await;
+            return compiled.snapshot(self.events(as_of)?, spine, as_of).await;
         };
-        let now = self.pins.get(&self.history.table)?;
-        let difference = from.difference.frame(self.session, &from.before, now, from.night)?;
+        let of = |table: &str| {
+            from.differences.get(table).ok_or_else(|| Error::internal(format!("no difference of {table}")))
+        };
+        let side = |side: Side| -> Result<DataFrame> {
+            let rows = self.ready.events(|table| of(table)?.side(self.session, side))?;
+            Ok(rows.with_column(SIDE, lit(ScalarValue::Int8(Some(side as i8))))?)
+        };
+        let difference = side(Side::New)?.union(side(Side::Both)?)?.union(side(Side::Gone)?)?;
         let saved = self.session.context().read_table(from.states.provider()?)?;
-        let saved = match self.compiled.only(&from.missing) {
+        let saved = match compiled.only(&from.missing) {
             None => saved,
             Some(missing) => {
                 // New features: their states of the night before, from the rows of the night before.
-                let rows = self.session.context().read_table(from.before.provider()?)?;
+                let rows = self.ready.events(|table| of(table)?.before(self.session))?;
                 let nobody = spine.clone().limit(0, Some(0))?;
-                let states = missing.snapshot(versions_as_of(rows, from.night.before)?, nobody, from.night.before);
-                let states = read_stream(self.session, states.await?)?;
-                state::beside(saved, states, &self.history.entity, self.compiled.states())?
+                let states = missing.snapshot(rows, nobody, from.night.before).await?;
+                let states = read_stream(self.session, states)?;
+                state::beside(saved, states, &self.history.entity, compiled.states())?
             }
         };
-        self.compiled.step(saved, spine, difference, from.night).await
+        compiled.step(saved, spine, difference, from.night).await
     }
 
     /// The results of some entities, from their rows.
@@ -234,26 +195,27 @@ impl Source<'_> {
             Ok(frame.join(lost.clone(), JoinType::LeftSemi, &names, &names, None)?)
         };
         let spine = everybody(self.job, self.session, self.pins, self.history)?;
-        self.compiled.snapshot(only(self.events(as_of)?)?, only(spine)?, as_of).await
+        self.ready.compiled.snapshot(only(self.events(as_of)?)?, only(spine)?, as_of).await
     }
 
     fn events(&self, as_of: i64) -> Result<DataFrame> {
-        self.pins.frame(self.session, &self.history.table, as_of)
+        self.ready.events(|table| self.pins.frame(self.session, table, as_of))
     }
 
     /// How many events belong to nobody, because their entity is null.
     async fn nameless(&self) -> Result<u64> {
         let names: Vec<&str> = self.history.entity.iter().map(String::as_str).collect();
-        let files = self.pins.get(&self.history.table)?.bounds(&names);
-        if files.iter().all(|file| file.nulls.iter().all(|nulls| *nulls == Some(0))) {
-            return Ok(0);
+        let mut nameless = 0;
+        for (table, _) in self.ready.tables() {
+            let files = self.pins.get(table)?.bounds(&names);
+            if files.iter().all(|file| file.nulls.iter().all(|nulls| *nulls == Some(0))) {
+                continue;
+            }
+            let null = names.iter().map(|name| Expr::from(quoted(name)).is_null()).reduce(Expr::or);
+            let events = self.pins.current(self.session, table, self.job.as_of())?;
+            nameless += events.filter(null.unwrap_or_else(|| lit(false)))?.count().await? as u64;
         }
-        let null = names.iter().map(|name| Expr::from(quoted(name)).is_null()).reduce(Expr::or);
-        let events = self.pins.current(self.session, &self.history.table, self.job.as_of())?;
-        match null {
-            Some(null) => Ok(events.filter(null)?.count().await? as u64),
-            None => Ok(0),
-        }
+        Ok(nameless)
     }
 }
 
@@ -324,7 +286,7 @@ pub fn everybody(job: &Job, session: &Session, pins: &Pins, history: &History) -
 }
 
 /// entity…, as_of, the computed columns, logical_date.
-fn stored_schema(computed: &Schema, history: &History) -> SchemaRef {
+pub(super) fn stored_schema(computed: &Schema, history: &History) -> SchemaRef {
     let mut fields: Vec<Field> = Vec::new();
     for field in computed.fields().iter().filter(|f| history.entity.contains(f.name())) {
         fields.push(documented(field.name(), field.data_type().clone(), false, "The entity."));
@@ -337,7 +299,7 @@ fn stored_schema(computed: &Schema, history: &History) -> SchemaRef {
 }
 
 /// The stored columns of a computed batch, with the night's date.
-fn dated(batch: &RecordBatch, schema: &SchemaRef, date: NaiveDate) -> Result<RecordBatch> {
+pub(super) fn dated(batch: &RecordBatch, schema: &SchemaRef, date: NaiveDate) -> Result<RecordBatch> {
     let mut columns = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
         columns.push(match batch.column_by_name(field.name()) {

@@ -1,18 +1,21 @@
 //! Reads a project's files and compiles them: the only I/O before a job starts.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::ExprSchemable;
 
 use super::vectors;
-use crate::define::features::History;
+use crate::define::inputs::{self, Input};
 use crate::define::model::SpineKind;
+use crate::define::sequence::Strand;
 use crate::define::yaml::Origin;
-use crate::define::{Diagnostic, FeatureGroup, Model, Project, Sequence, TextFile, diagnostic};
-use crate::engine::pit;
+use crate::define::{Attributes, Diagnostic, FeatureGroup, Model, Project, Sequence, TextFile, diagnostic};
+use crate::engine::pit::{self, interleave};
 use crate::engine::plan::Catalog;
 use crate::engine::session::{Session, SessionOptions};
+use crate::engine::{attributes, sql_features};
 use crate::error::{Error, Result};
 use crate::learn::params::Params;
 
@@ -37,7 +40,7 @@ pub fn compile(files: &[TextFile]) -> Result<(Loaded, Vec<Diagnostic>)> {
     let session = Session::new(&SessionOptions::default())?;
     let mut features: Vec<(String, SchemaRef)> = Vec::new();
     for group in project.groups.values() {
-        out.extend(entities(&catalog, &group.history, &group.origin));
+        out.extend(entities(&catalog, (&group.history.entities, &group.history.entity), &group.origin));
         match group_schema(&session, &project, &catalog, group) {
             Some(Ok(schema)) => features.push((group.name.clone(), schema)),
             Some(Err(diagnostics)) => out.extend(diagnostics),
@@ -45,13 +48,29 @@ pub fn compile(files: &[TextFile]) -> Result<(Loaded, Vec<Diagnostic>)> {
         }
     }
     for sequence in project.sequences.values() {
-        out.extend(entities(&catalog, &sequence.history, &sequence.origin));
+        out.extend(entities(&catalog, (&sequence.history.entities, &sequence.history.entity), &sequence.origin));
         if let Some(Err(diagnostics)) = sequence_schema(&session, &project, &catalog, sequence) {
             out.extend(diagnostics);
         }
     }
+    for definition in project.sql_features.values() {
+        out.extend(entities(&catalog, (&definition.entities, &definition.entity), &definition.origin));
+        match sql_features::schema(&catalog, definition) {
+            Some(Ok(_)) if features.iter().any(|(name, _)| *name == definition.name) => {}
+            Some(Ok(schema)) => features.push((definition.name.clone(), schema)),
+            Some(Err(diagnostics)) => out.extend(diagnostics),
+            None => {}
+        }
+    }
+    for definition in project.attributes.values() {
+        match attributes(&session, &project, &catalog, definition) {
+            Some(Ok(compiled)) => features.push((definition.name.clone(), compiled.schema)),
+            Some(Err(diagnostics)) => out.extend(diagnostics),
+            None => {}
+        }
+    }
     for model in project.models.values() {
-        out.extend(segments(&session, &catalog, &features, model)?);
+        out.extend(segments(&session, &project, &catalog, &features, model)?);
         out.extend(parameters(model)?);
     }
     out.sort();
@@ -80,19 +99,56 @@ pub fn sequence_schema(
     sequence: &Sequence,
 ) -> Option<Result<SchemaRef, Vec<Diagnostic>>> {
     let history = &sequence.history;
-    let table = catalog.relation_schema(&history.table)?;
-    let time = history.event_time.as_deref().or_else(|| project.event_time(&history.table))?;
-    Some(pit::sequence_schema(session, sequence, time, project.tie_breaker(&history.table), &table))
+    let Some(interleaved) = &sequence.interleaved else {
+        let table = catalog.relation_schema(&history.table)?;
+        let time = history.event_time.as_deref().or_else(|| project.event_time(&history.table))?;
+        return Some(pit::sequence_schema(session, sequence, time, project.tie_breaker(&history.table), &table));
+    };
+    let schemas = interleaved
+        .strands
+        .iter()
+        .map(|strand| strand_source(project, strand, catalog.relation_schema(&strand.table)?));
+    let sources: Vec<interleave::Source> = schemas.collect::<Option<_>>()?;
+    Some(interleave::lower(session, sequence, interleaved, &sources).and_then(|union| {
+        pit::sequence_schema(session, &union.sequence, &union.event_time, &union.tie_breaker, &union.schema)
+    }))
+}
+
+/// A table to interleave, with this schema; `None` if it has no event time, which its own diagnostics say.
+pub fn strand_source(project: &Project, strand: &Strand, schema: SchemaRef) -> Option<interleave::Source> {
+    let event_time = strand.event_time.as_deref().or_else(|| project.event_time(&strand.table))?.to_string();
+    Some(interleave::Source { event_time, tie_breaker: project.tie_breaker(&strand.table).to_vec(), schema })
+}
+
+/// Attributes with types; `None` if a table of theirs has no schema to go by, which its own diagnostics say.
+pub fn attributes(
+    session: &Session,
+    project: &Project,
+    catalog: &Catalog,
+    definition: &Attributes,
+) -> Option<Result<attributes::Compiled, Vec<Diagnostic>>> {
+    let spine = catalog.relation_schema(&definition.spine)?;
+    let mut sources = HashMap::new();
+    for (alias, lookup) in &definition.lookups {
+        let event_time = lookup.event_time.as_deref().or_else(|| project.event_time(&lookup.table));
+        let source = attributes::Source {
+            event_time: event_time.map(str::to_string),
+            tie_breaker: project.tie_breaker(&lookup.table).to_vec(),
+            schema: catalog.relation_schema(&lookup.table)?,
+        };
+        sources.insert(alias.clone(), source);
+    }
+    Some(attributes::compile(session, definition, &spine, &sources))
 }
 
 /// The table that says who exists must have the entity's columns.
-fn entities(catalog: &Catalog, history: &History, origin: &Origin) -> Vec<Diagnostic> {
-    let Some(schema) = catalog.relation_schema(&history.entities) else { return Vec::new() };
+fn entities(catalog: &Catalog, (table, entity): (&str, &[String]), origin: &Origin) -> Vec<Diagnostic> {
+    let Some(schema) = catalog.relation_schema(table) else { return Vec::new() };
     let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-    let missing = history.entity.iter().filter(|column| schema.field_with_name(column).is_err());
+    let missing = entity.iter().filter(|column| schema.field_with_name(column).is_err());
     missing
         .map(|column| {
-            let message = format!("table {} does not name the entity", history.entities);
+            let message = format!("table {table} does not name the entity");
             origin.at("entities", message).expected_one_of(column, names.iter().copied())
         })
         .collect()
@@ -101,6 +157,7 @@ fn entities(catalog: &Catalog, history: &History, origin: &Origin) -> Vec<Diagno
 /// Segments are conditions over features and spine attributes.
 fn segments(
     session: &Session,
+    project: &Project,
     catalog: &Catalog,
     features: &[(String, SchemaRef)],
     model: &Model,
@@ -115,6 +172,8 @@ fn segments(
         let known = attributes.iter().filter_map(|name| schema.field_with_name(name).ok());
         fields.extend(known.map(|f| f.clone().with_name(format!("spine.{}", f.name()))));
     }
+    let inputs: Vec<String> = inputs::candidates(project, model).iter().map(Input::name).collect();
+    fields.retain(|field| inputs.contains(field.name()));
     let names: Vec<String> = fields.iter().map(|f| f.name().clone()).collect();
     let schema = vectors::qualified(&Schema::new(fields))?;
     let mut out = Vec::new();

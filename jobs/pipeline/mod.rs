@@ -3,6 +3,7 @@
 //! Here the parts meet that do not know each other: definitions, lake, engine, learner. A job is a function from a
 //! [`job::Job`] (the compiled project, the lake, the night) to the lines of its result ([`job::Written`]).
 
+pub mod attributes;
 pub mod check;
 pub mod features;
 pub mod generate;
@@ -19,6 +20,7 @@ pub mod registry;
 pub mod runs;
 pub mod score;
 pub mod spine;
+pub mod sql_features;
 pub mod tables;
 pub mod train;
 pub mod vectors;

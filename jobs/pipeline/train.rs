@@ -96,6 +96,12 @@ fn inputs_fingerprint(job: &Job, model: &Model, pins: &Pins) -> Result<String> {
     for group in groups {
         parts.push(definition_text(group)?);
     }
+    for features in job.project.sql_features.values() {
+        parts.push(definition_text(features)?);
+    }
+    for attributes in job.project.attributes.values() {
+        parts.push(definition_text(attributes)?);
+    }
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     Ok(hex(&digest(&parts)))
 }

@@ -12,8 +12,8 @@ use datafusion::common::TableReference;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 
-use super::features;
 use super::job::{Job, Pins};
+use super::{attributes, features, sql_features};
 use crate::define::inputs::{Input, mentioned};
 use crate::define::{Model, inputs};
 use crate::engine::physical;
@@ -35,8 +35,19 @@ pub fn columns(job: &Job, model: &Model) -> Result<(Vec<Input>, Vec<Input>)> {
 
 /// Lake tables that the features of `inputs` are computed from.
 pub fn tables(job: &Job, inputs: &[Input]) -> Vec<String> {
-    let groups = inputs.iter().filter_map(|input| job.project.groups.get(&input.group));
-    groups.flat_map(|g| [g.history.table.clone(), g.history.entities.clone()]).collect()
+    let mut tables = Vec::new();
+    for input in inputs {
+        if let Some(group) = job.project.groups.get(&input.group) {
+            tables.extend([group.history.table.clone(), group.history.entities.clone()]);
+        }
+        if let Some(features) = job.project.sql_features.get(&input.group) {
+            tables.extend(features.tables().map(str::to_string));
+        }
+        if let Some(attributes) = job.project.attributes.get(&input.group) {
+            tables.extend(attributes.tables().map(str::to_string));
+        }
+    }
+    tables
 }
 
 /// Computes `inputs` for a spine batch whose columns include the entity, `as_of` and the attributes; row for row.
@@ -51,13 +62,9 @@ pub async fn assemble(job: &Job, pins: &Pins, inputs: &[Input], spine: &RecordBa
     }
     let mut computed = Vec::new();
     for name in groups {
-        let group = job.project.groups.get(name).ok_or_else(|| Error::internal(format!("no group {name}")))?;
         let step = job.progress.step(format!("features at the spine: {name}"));
-        let session = job.session()?;
-        let frame = session.context().read_batch(keys(spine, &group.history.entity)?)?;
-        let stream = features::compute(job, &session, pins, group, frame).await?;
         let wanted: Vec<&str> = inputs.iter().filter(|i| i.group == name).map(|i| i.feature.as_str()).collect();
-        computed.push((name, in_row_order(stream, &wanted, spine.num_rows()).await?));
+        computed.push((name, at_spine(job, pins, name, &wanted, spine).await?));
         step.done(&format!("{} rows × {} features", spine.num_rows(), wanted.len()));
     }
     for input in inputs {
@@ -71,6 +78,22 @@ pub async fn assemble(job: &Job, pins: &Pins, inputs: &[Input], spine: &RecordBa
         columns.push(batch.column(index).clone());
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// The `wanted` features of one definition, row for row.
+async fn at_spine(job: &Job, pins: &Pins, name: &str, wanted: &[&str], spine: &RecordBatch) -> Result<RecordBatch> {
+    let session = job.session()?;
+    let frame = |entity: &[String]| Ok::<_, Error>(session.context().read_batch(keys(spine, entity)?)?);
+    let stream = if let Some(group) = job.project.groups.get(name) {
+        features::compute(job, &session, pins, group, frame(&group.history.entity)?).await?
+    } else if let Some(definition) = job.project.sql_features.get(name) {
+        sql_features::compute(job, &session, pins, definition, frame(&definition.entity)?).await?
+    } else if let Some(definition) = job.project.attributes.get(name) {
+        return attributes::compute(job, &session, pins, definition, spine).await;
+    } else {
+        return Err(Error::internal(format!("no features {name}")));
+    };
+    in_row_order(stream, wanted, spine.num_rows()).await
 }
 
 /// The spine's entity, as_of and row number, which is all that features may look at.
@@ -140,7 +163,8 @@ pub async fn stored(job: &Job, inputs: &[Input], model: &Model, spine: &RecordBa
             return Ok(None);
         }
         context.register_table(name, features::stored(&session, &snapshot, job.date)?.into_view())?;
-        let on: Vec<String> = model.entity.iter().map(|e| format!(r#"spine."{e}" = "{name}"."{e}""#)).collect();
+        let entity = job.project.entity(name).unwrap_or(&model.entity);
+        let on: Vec<String> = entity.iter().map(|e| format!(r#"spine."{e}" = "{name}"."{e}""#)).collect();
         joins.push_str(&format!(r#" left join "{name}" on {}"#, on.join(" and ")));
     }
     let sql = format!("select {}, spine._row from spine{joins}", select.join(", "));

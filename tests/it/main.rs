@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 mod agree;
+mod attributes;
 mod bad_definitions;
 mod bad_input;
 mod functions;
 mod house;
+mod interleave;
+mod keys;
+mod lender;
 mod lineage;
 mod naive;
 mod night;
@@ -17,6 +21,7 @@ mod plan;
 mod point_in_time;
 mod real_data;
 mod small;
+mod sql_features;
 mod support;
 mod verify;
 mod why;

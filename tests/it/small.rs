@@ -123,7 +123,7 @@ pub fn deliver(world: &World, file: &str, batch: &RecordBatch) {
     write(&path, batch);
 }
 
-fn write(path: &Path, batch: &RecordBatch) {
+pub fn write(path: &Path, batch: &RecordBatch) {
     let mut writer = ArrowWriter::try_new(std::fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
     writer.write(batch).unwrap();
     writer.close().unwrap();

@@ -6,7 +6,7 @@
 
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, SchemaError};
+use datafusion::common::{Column, DFSchema, SchemaError, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::BinaryExpr;
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, Volatility, cast, lit};
@@ -47,7 +47,12 @@ impl<'a> Scope<'a> {
         let schema = DFSchema::try_from(schema.clone()).map_err(|e| {
             Box::new(origin.at("", format!("the columns of {what} cannot be told apart: {}", e.strip_backtrace())))
         })?;
-        Ok(Scope { session, what, schema, origin })
+        Ok(Scope::over(session, what, schema, origin))
+    }
+
+    /// Columns of several relations, told apart by their qualifiers.
+    pub fn over(session: &'a Session, what: impl Into<String>, schema: DFSchema, origin: &'a Origin) -> Self {
+        Scope { session, what: what.into(), schema, origin }
     }
 
     pub fn schema(&self) -> &DFSchema {
@@ -148,16 +153,27 @@ impl<'a> Scope<'a> {
     }
 
     fn unknown_column(&self, found: &str, path: &str) -> Box<Diagnostic> {
-        let names = self.schema.fields().iter().map(|f| f.name().as_str()).filter(|n| !n.starts_with('_'));
+        let visible = self.schema.iter().filter(|(_, field)| !field.name().starts_with('_'));
+        let name = |relation: Option<&TableReference>, name: &str| match relation {
+            Some(relation) if found.contains('.') => format!("{relation}.{name}"),
+            _ => name.to_string(),
+        };
+        let names: Vec<String> = visible.map(|(relation, field)| name(relation, field.name())).collect();
         let d = self.origin.at(path, format!("{} has no column `{found}`", self.what));
-        Box::new(d.expected_one_of(found, names))
+        Box::new(d.expected_one_of(found, names.iter().map(String::as_str)))
     }
 
     fn wrong(&self, sql: &str, path: &str, error: &DataFusionError) -> Box<Diagnostic> {
         if let DataFusionError::SchemaError(schema_error, _) = error.find_root()
             && let SchemaError::FieldNotFound { field, .. } = schema_error.as_ref()
         {
-            return self.unknown_column(&field.name, path);
+            return self.unknown_column(&field.flat_name(), path);
+        }
+        if let DataFusionError::SchemaError(schema_error, _) = error.find_root()
+            && let SchemaError::AmbiguousReference { field } = schema_error.as_ref()
+        {
+            let d = self.origin.at(path, format!("more than one relation has a column `{}`", field.name));
+            return Box::new(d.found(sql).expected(format!("whose it is: <relation>.{}", field.name)));
         }
         let d = self.origin.at(path, format!("not an expression over the columns of {}", self.what));
         let said = error.strip_backtrace();

@@ -32,7 +32,7 @@ pub fn start<'a>(
     for name in &history.entity {
         entity.extend(keep(scope.column(name, "entity"), out).map(|key| (name.clone(), key)));
     }
-    let time = keep(time(&scope, event_time, origin), out);
+    let time = keep(time(&scope, event_time, "event_time", origin), out);
     let ties: Vec<Typed> = tie_breaker.iter().filter_map(|name| keep(scope.column(name, "table"), out)).collect();
     let filter = match &history.filter {
         Some(sql) => scope.predicate(sql, "where").map_err(|d| out.push(*d)).ok(),
@@ -44,12 +44,13 @@ pub fn start<'a>(
     (inputs.entity.len() == history.entity.len()).then_some((scope, inputs))
 }
 
-fn time(scope: &Scope, name: &str, origin: &Origin) -> Checked<Typed> {
-    let time = scope.column(name, "event_time")?;
+/// An event time: an instant or a date.
+pub fn time(scope: &Scope, name: &str, path: &str, origin: &Origin) -> Checked<Typed> {
+    let time = scope.column(name, path)?;
     match time.data_type {
         DataType::Timestamp(..) | DataType::Date32 => Ok(time),
         other => {
-            let d = origin.at("event_time", format!("`{name}` is no time"));
+            let d = origin.at(path, format!("`{name}` is no time"));
             Err(Box::new(d.found(type_name(&other)).expected("timestamp or date")))
         }
     }

@@ -34,10 +34,11 @@ mod comparison;
 mod compile;
 mod exact;
 mod exec;
-mod expression;
+pub(super) mod expression;
 mod group;
 mod history;
 mod input;
+pub mod interleave;
 mod kernel;
 mod lane;
 mod lists;
@@ -62,6 +63,8 @@ use datafusion::logical_expr::{Expr, Extension, LogicalPlan, SortExpr};
 use crate::define::diagnostic;
 use crate::define::{Diagnostic, FeatureGroup, Sequence};
 use crate::error::Result;
+
+pub(super) use history::no_order;
 
 use super::plan::{KNOWN_FROM, KNOWN_UNTIL};
 use super::session::{self, Session};

@@ -84,7 +84,7 @@ fn plan(catalog: &Catalog, table: &Table, out: &mut Vec<Diagnostic>) -> Option<(
 }
 
 /// Functions whose result depends on more than their arguments.
-fn impure(plan: &LogicalPlan) -> Vec<String> {
+pub(super) fn impure(plan: &LogicalPlan) -> Vec<String> {
     let mut names = Vec::new();
     let mut look = |node: &LogicalPlan| {
         node.apply_expressions(|expr| {

@@ -4,6 +4,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::catalog::Catalog;
 use crate::define::diagnostic::Diagnostic;
+use crate::define::inputs;
 use crate::define::model::{Label, Scoring, SpineKind};
 use crate::define::types::timestamp;
 use crate::define::types::type_name;
@@ -14,6 +15,7 @@ pub fn check(catalog: &Catalog, project: &Project, model: &Model, out: &mut Vec<
     let checks = Checks { catalog, project, model };
     checks.spine(out);
     checks.label(out);
+    checks.inputs(out);
     if let Scoring::Population(table) = &model.scoring
         && let Some(schema) = catalog.relation_schema(table)
     {
@@ -82,6 +84,20 @@ impl Checks<'_> {
                         self.same_type((spine, &spine_schema), (table, &schema), column, path, out);
                     }
                 }
+            }
+        }
+    }
+
+    /// A decision finds the features of its entities by columns of one type.
+    fn inputs(&self, out: &mut Vec<Diagnostic>) {
+        let spine = self.spine_table();
+        let Some(ours) = self.catalog.relation_schema(spine) else { return };
+        let inputs = inputs::resolve(self.project, self.model).unwrap_or_default();
+        for input in inputs {
+            let Some(group) = self.project.groups.get(&input.group) else { continue };
+            let Some(theirs) = self.catalog.relation_schema(&group.history.table) else { continue };
+            for column in &group.history.entity {
+                self.same_type((spine, &ours), (&group.history.table, &theirs), column, "inputs", out);
             }
         }
     }

@@ -7,25 +7,26 @@
 
 use std::collections::BTreeSet;
 
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::lit;
 use datafusion::prelude::DataFrame;
 
-use crate::engine::pit::{Night, SIDE, Side};
+use crate::engine::pit::{Night, Side};
 use crate::engine::session::Session;
 use crate::error::Result;
 use crate::lake::{Bounds, FileBounds, Snapshot};
 use crate::pipeline::job::versions_as_of;
 
-/// The files to read, and how much that is.
-#[derive(Debug, Clone, Default)]
+/// A table at two nights: the files to read, and how much that is.
+#[derive(Debug, Clone)]
 pub struct Difference {
+    before: Snapshot,
+    now: Snapshot,
+    night: Night,
     /// Of the version before.
-    pub gone: BTreeSet<String>,
+    gone: BTreeSet<String>,
     /// Of tonight's version.
-    pub new: BTreeSet<String>,
+    new: BTreeSet<String>,
     /// Of both, with rows that move.
-    pub both: BTreeSet<String>,
+    both: BTreeSet<String>,
     pub rows: u64,
     pub bytes: u64,
     /// Rows and bytes of tonight's version that any window reaches.
@@ -38,23 +39,34 @@ pub struct Moves<'a> {
     pub night: Night,
     /// In microseconds; `None` is all history.
     pub windows: &'a [Option<i64>],
-    pub event_time: &'a str,
+    pub event_times: &'a [&'a str],
 }
 
 impl Difference {
     pub fn between(before: &Snapshot, now: &Snapshot, moves: &Moves<'_>) -> Difference {
-        let columns = [moves.event_time, "_known_from", "_known_until"];
+        let columns: Vec<&str> = moves.event_times.iter().copied().chain(["_known_from", "_known_until"]).collect();
         let (old, new) = (before.bounds(&columns), now.bounds(&columns));
         let old_paths: BTreeSet<&str> = old.iter().map(|file| file.path.as_str()).collect();
         let new_paths: BTreeSet<&str> = new.iter().map(|file| file.path.as_str()).collect();
-        let mut difference = Difference::default();
+        let mut difference = Difference {
+            before: before.clone(),
+            now: now.clone(),
+            night: moves.night,
+            gone: BTreeSet::new(),
+            new: BTreeSet::new(),
+            both: BTreeSet::new(),
+            rows: 0,
+            bytes: 0,
+            reached_rows: 0,
+            reached_bytes: 0,
+        };
         for file in old.iter().filter(|file| !new_paths.contains(file.path.as_str())) {
             difference.read(file);
             difference.gone.insert(file.path.clone());
         }
         let has_known_from = now.schema().field_with_name("_known_from").is_ok();
         for file in &new {
-            if moves.reaches(file) {
+            if moves.reach(file) {
                 difference.reached_rows += file.rows.unwrap_or_default();
                 difference.reached_bytes += file.bytes;
             }
@@ -79,17 +91,19 @@ impl Difference {
         self.bytes += file.bytes;
     }
 
-    /// The rows, each with its side.
-    pub fn frame(&self, session: &Session, before: &Snapshot, now: &Snapshot, night: Night) -> Result<DataFrame> {
-        let side = |snapshot: &Snapshot, files: &BTreeSet<String>, as_of: i64, side: Side| -> Result<DataFrame> {
-            let rows = session.context().read_table(snapshot.provider_of_files(files)?)?;
-            let marked = versions_as_of(rows, as_of)?;
-            Ok(marked.with_column(SIDE, lit(ScalarValue::Int8(Some(side as i8))))?)
+    /// The rows of one side, as that night knew them.
+    pub fn side(&self, session: &Session, side: Side) -> Result<DataFrame> {
+        let (snapshot, files, as_of) = match side {
+            Side::Gone => (&self.before, &self.gone, self.night.before),
+            Side::New => (&self.now, &self.new, self.night.as_of),
+            Side::Both => (&self.now, &self.both, self.night.as_of),
         };
-        let gone = side(before, &self.gone, night.before, Side::Gone)?;
-        let new = side(now, &self.new, night.as_of, Side::New)?;
-        let both = side(now, &self.both, night.as_of, Side::Both)?;
-        Ok(new.union(both)?.union(gone)?)
+        versions_as_of(session.context().read_table(snapshot.provider_of_files(files)?)?, as_of)
+    }
+
+    /// All rows as the night before knew them.
+    pub fn before(&self, session: &Session) -> Result<DataFrame> {
+        versions_as_of(session.context().read_table(self.before.provider()?)?, self.night.before)
     }
 }
 
@@ -97,31 +111,38 @@ impl Moves<'_> {
     /// True if a window's beginning, or tonight itself, passes over a row of the file.
     fn windows_move(&self, file: &FileBounds) -> bool {
         let Night { before, as_of } = self.night;
-        let (low, high) = match file.columns[0] {
-            Bounds::Unknown => return true,
-            Bounds::Null => return false,
-            Bounds::Within(low, high) => (low, high),
+        let passes = |low: i64, high: i64| {
+            let lengths = self.windows.iter().flatten().copied().chain([0]);
+            lengths.into_iter().any(|w| low < as_of.saturating_sub(w) && high >= before.saturating_sub(w))
         };
-        let lengths = self.windows.iter().flatten().copied().chain([0]);
-        lengths.into_iter().any(|w| low < as_of.saturating_sub(w) && high >= before.saturating_sub(w))
+        self.times(file).iter().any(|bounds| match bounds {
+            Bounds::Unknown => true,
+            Bounds::Null => false,
+            Bounds::Within(low, high) => passes(*low, *high),
+        })
     }
 
     /// True if a row version of the file is opened or closed after the night before, up to tonight.
     fn knowledge_moves(&self, file: &FileBounds) -> bool {
         let Night { before, as_of } = self.night;
-        file.columns[1..].iter().any(|bounds| match bounds {
+        file.columns[self.event_times.len()..].iter().any(|bounds| match bounds {
             Bounds::Unknown => true,
             Bounds::Null => false,
             Bounds::Within(low, high) => *high > before && *low <= as_of,
         })
     }
 
-    fn reaches(&self, file: &FileBounds) -> bool {
+    /// True if a row of the file may lie in a window of tonight.
+    fn reach(&self, file: &FileBounds) -> bool {
         let Some(Some(longest)) = self.windows.last() else { return true };
-        match file.columns[0] {
-            Bounds::Within(_, high) => high >= self.night.as_of.saturating_sub(*longest),
+        self.times(file).iter().any(|bounds| match bounds {
+            Bounds::Within(_, high) => *high >= self.night.as_of.saturating_sub(*longest),
             Bounds::Unknown => true,
             Bounds::Null => false,
-        }
+        })
+    }
+
+    fn times<'b>(&self, file: &'b FileBounds) -> &'b [Bounds] {
+        &file.columns[..self.event_times.len()]
     }
 }

@@ -1,14 +1,18 @@
 //! How a night's features are computed, and why: from last night's states, or from all rows.
 
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
 use serde_json::Value;
 
+use super::definition::Ready;
 use super::difference::{Difference, Moves};
 use super::state;
-use crate::define::features::History;
-use crate::engine::pit::{Compiled, Night};
+use crate::engine::pit::Night;
 use crate::error::Result;
 use crate::lake::Snapshot;
 use crate::pipeline::job::{Job, Pins, end_of};
+use crate::pipeline::progress::thousands;
 
 /// A difference of more than one row in so many is not worth following.
 const WORTH: u64 = 2;
@@ -32,10 +36,9 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Incremental {
     pub states: Snapshot,
-    /// The event table as the states saw it.
-    pub before: Snapshot,
     pub night: Night,
-    pub difference: Difference,
+    /// One per table of events.
+    pub differences: BTreeMap<String, Difference>,
     /// States that the definition has need of and that were not saved: of new or changed features.
     pub missing: Vec<String>,
 }
@@ -54,13 +57,13 @@ impl Way {
 }
 
 /// Chooses, from what the logs of the tables say; no data file is opened.
-pub async fn choose(job: &Job, path: &str, history: &History, compiled: &Compiled, pins: &Pins) -> Result<Way> {
+pub async fn choose(job: &Job, path: &str, ready: &Ready, pins: &Pins) -> Result<Way> {
     let Some(states) = job.lake.snapshot(&state::path(path)).await? else {
         return Ok(Way::snapshot("there is no state of an earlier night", true));
     };
     let info = states.commit_info().await?;
-    let text = |key: &str| info.get(key).and_then(Value::as_str);
-    let Some(date) = text("logical_date").and_then(|date| date.parse::<chrono::NaiveDate>().ok()) else {
+    let date = info.get("logical_date").and_then(Value::as_str).and_then(|date| date.parse::<NaiveDate>().ok());
+    let Some(date) = date else {
         return Ok(Way::snapshot("the state does not say of which night it is", true));
     };
     if date > job.date {
@@ -69,36 +72,34 @@ pub async fn choose(job: &Job, path: &str, history: &History, compiled: &Compile
     if job.full {
         return Ok(Way::snapshot("--full was given", true));
     }
-    let saved = states.schema();
-    let missing: Vec<String> =
-        compiled.states().iter().filter(|name| saved.field_with_name(name).is_err()).cloned().collect();
-    if missing.len() == compiled.states().len() {
+    let (saved, wanted) = (states.schema(), ready.compiled.states());
+    let missing: Vec<String> = wanted.iter().filter(|name| saved.field_with_name(name).is_err()).cloned().collect();
+    if missing.len() == wanted.len() {
         return Ok(Way::snapshot("the definition has nothing in common with the state", true));
     }
-    let version = info.get("inputs").and_then(|inputs| inputs.get(&history.table)).and_then(Value::as_u64);
-    let before = match version {
-        Some(version) => job.lake.snapshot_at(&format!("tables/{}", history.table), version).await?,
-        None => None,
-    };
-    let Some(before) = before else {
-        let why = format!("the version of {} that the state was computed from is gone", history.table);
-        return Ok(Way::snapshot(why, true));
-    };
     let night = Night { before: end_of(date), as_of: job.as_of() };
-    let event_time = job.project.time_of(history).unwrap_or_default();
-    let moves = Moves { night, windows: compiled.windows(), event_time };
-    let difference = Difference::between(&before, pins.get(&history.table)?, &moves);
-    if difference.rows * WORTH > difference.reached_rows {
-        let why = format!(
-            "{} rows came, went or moved since {date}, of {} that the windows reach",
-            difference.rows, difference.reached_rows
-        );
-        return Ok(Way::snapshot(why, true));
+    let mut differences = BTreeMap::new();
+    for (table, event_times) in ready.tables() {
+        let version = info.get("inputs").and_then(|inputs| inputs.get(table)).and_then(Value::as_u64);
+        let before = match version {
+            Some(version) => job.lake.snapshot_at(&format!("tables/{table}"), version).await?,
+            None => None,
+        };
+        let Some(before) = before else {
+            return Ok(Way::snapshot(format!("the version of {table} that the state was made from is gone"), true));
+        };
+        let moves = Moves { night, windows: ready.compiled.windows(), event_times: &event_times };
+        differences.insert(table.to_string(), Difference::between(&before, pins.get(table)?, &moves));
     }
-    let mut why = format!("{} rows came, went or moved since {date}", difference.rows);
+    let rows: u64 = differences.values().map(|difference| difference.rows).sum();
+    let reached: u64 = differences.values().map(|difference| difference.reached_rows).sum();
+    let mut why = format!("{} rows came, went or may have moved since {date}", thousands(rows));
+    if rows * WORTH > reached {
+        return Ok(Way::snapshot(format!("{why}, of {} that the windows reach", thousands(reached)), true));
+    }
     if !missing.is_empty() {
-        why += &format!("; {} of {} states are new", missing.len(), compiled.states().len());
+        why += &format!("; {} of {} states are new", missing.len(), wanted.len());
     }
-    let incremental = Incremental { states, before, night, difference, missing };
+    let incremental = Incremental { states, night, differences, missing };
     Ok(Way { kind: Kind::Incremental(Box::new(incremental)), why, keeps_state: true })
 }

@@ -1,0 +1,1 @@
+select bank, card_type from payment group by bank, card_type

@@ -1,0 +1,1 @@
+select user_id from application group by user_id
