@@ -81,5 +81,9 @@ pub fn cell(batch: &RecordBatch, column: &str, row: usize) -> ScalarValue {
 }
 
 pub fn same(a: &RecordBatch, b: &RecordBatch) -> bool {
-    format!("{a:?}") == format!("{b:?}") && a.schema() == b.schema()
+    // As text, NaN is equal to itself; a few rows at a time, since long arrays are shown in part.
+    let rows =
+        |batch: &RecordBatch, at: usize| format!("{:?}", batch.slice(at, 10.min(batch.num_rows() - at)).columns());
+    let alike = |at: usize| rows(a, at) == rows(b, at);
+    a.schema() == b.schema() && a.num_rows() == b.num_rows() && (0..a.num_rows()).step_by(10).all(alike)
 }
