@@ -1,6 +1,5 @@
 """Runs contestants, one process at a time, and watches what they take."""
 
-import itertools
 import json
 import os
 import shutil
@@ -124,11 +123,19 @@ def contest(entrants: list[Contestant], key: str | None, repeat: int, timeout: i
             best = min(tried, key=lambda form: tried[form].seconds)
             note = ", ".join(f"{form}: {run.seconds:.1f} s" for form, run in tried.items() if form != best)
             finalists.append((entrant, Result(entrant.name, best, [], note)))
-    for turn, (entrant, result) in itertools.product(range(repeat), finalists):
-        out = work / "out" / "turn"
-        result.runs.append(entrant.run(result.form, out, timeout, out.with_suffix(".log")))
-        print(f"  turn {turn + 1}: {entrant.name} {result.runs[-1].seconds:.2f} s", file=sys.stderr)
-        remove(out)
+    for turn in range(1, repeat + 1):
+        for entrant, result in list(finalists):
+            out = work / "out" / "turn"
+            try:
+                result.runs.append(entrant.run(result.form, out, timeout, out.with_suffix(".log")))
+            except Failed as failure:
+                print(f"  turn {turn}: {entrant.name}: {failure}", file=sys.stderr)
+                finalists.remove((entrant, result))
+                dropped.append(Result(entrant.name, result.form, [], str(failure)))
+                continue
+            finally:
+                remove(out)
+            print(f"  turn {turn}: {entrant.name} {result.runs[-1].seconds:.2f} s", file=sys.stderr)
     return [result for _, result in finalists] + dropped
 
 
@@ -136,9 +143,7 @@ def execute(command: list[str], timeout: int, log: Path) -> tuple[dict, float, i
     """What a command said in its last line as JSON, its seconds, and the highest memory of it and its children."""
     began = time.perf_counter()
     with log.open("w") as errors:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
-        )
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True)
         watch = Watch(process.pid)
         try:
             output, _ = process.communicate(timeout=timeout)

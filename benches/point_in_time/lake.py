@@ -21,7 +21,7 @@ class Lakes:
     def build(self, histories: list[int]) -> list["Lake"]:
         """A lake for each number of days, the last night among them; none without the binary."""
         if not self.arguments.scorehouse:
-            print("no --scorehouse: the peers run among themselves", file=sys.stderr)
+            print("Scorehouse is not built: the peers run among themselves", file=sys.stderr)
             return []
         too_long = [days for days in histories if days > self.data.days]
         if too_long:
@@ -53,9 +53,9 @@ class Lake:
         self.name = f"Scorehouse, {root.name.removeprefix('lake_')} days"
 
     def run_job(self, job: str, night: date) -> None:
+        """A job that only leads up to the timed one, and so is not limited."""
         print(f"  {self.name}: {job} of {night}", file=sys.stderr)
-        timed = self.lakes.timed.replace(" features ", f" {job} ")
-        command = self.filled(timed, self.root / "lake", night)
+        command = self.filled(self.lakes.timed.replace(" features ", f" {job} "), self.root / "lake", night)
         with (self.root / "jobs.log").open("a") as log:
             if subprocess.run(command, stdout=log, stderr=log, check=False).returncode != 0:
                 raise SystemExit(f"{' '.join(command)} failed; see {self.root / 'jobs.log'}")
@@ -65,7 +65,7 @@ class Lake:
         link_tree(self.root / "lake", at)
 
     def command(self, at: Path) -> list[str]:
-        return self.filled(self.lakes.timed, at, self.lakes.data.last)
+        return self.filled(self.lakes.timed, at, self.lakes.data.last, self.lakes.arguments.memory_limit)
 
     def read(self, at: Path) -> pl.DataFrame:
         """The night's features, whether the table keeps one night or all."""
@@ -74,13 +74,13 @@ class Lake:
             features = features.filter(pl.col("logical_date") == self.lakes.data.last)
         return features
 
-    def filled(self, command: str, at: Path, night: date) -> list[str]:
-        profile = self.root / "profile.yaml"
-        settings = {"lake": at.absolute(), "raw": (self.root / "raw").absolute(), "threads": self.lakes.arguments.threads}
-        if self.lakes.arguments.memory_limit:
-            settings["memory_limit"] = self.lakes.arguments.memory_limit
+    def filled(self, command: str, at: Path, night: date, limit: str | None = None) -> list[str]:
+        arguments, profile = self.lakes.arguments, self.root / "profile.yaml"
+        settings = {"lake": at.absolute(), "raw": (self.root / "raw").absolute(), "threads": arguments.threads}
+        if limit:
+            settings["memory_limit"] = limit
         profile.write_text("".join(f"{name}: {value}\n" for name, value in settings.items()))
-        values = {"scorehouse": self.lakes.arguments.scorehouse, "project": self.lakes.project, "profile": profile}
+        values = {"scorehouse": arguments.scorehouse, "project": self.lakes.project, "profile": profile}
         return [part.format(**values, date=night) for part in command.split()]
 
 

@@ -29,7 +29,7 @@ SCOREHOUSE = {
     "features": "{scorehouse} features --project {project} --profile {profile} --date {date} --json",
 }
 """How Scorehouse is called. `snapshot` and `history` write the columns that the peers write: `user_id` or `_row`, then
-`payments_7d`, `amount_sum_7d` … as in project/features/bench.yaml. `--memory-limit 1GiB` is added where one is set."""
+`payments_7d`, `amount_sum_7d` … as in project/features/bench.yaml. A limit is added as `--memory-limit 1GiB`."""
 
 PEERS = {
     "snapshot": {
@@ -44,12 +44,13 @@ PEERS = {
 }
 """Each with the forms in which it can be asked (peers/sql.py); the faster one counts."""
 
+NAMES = ["duckdb", "polars", "pyspark"]
+
 BENCHES = ["snapshot", "history", "incremental", "growth"]
 
 
 def main(arguments: argparse.Namespace) -> int:
     data = Data(arguments.data)
-    sections = []
     for bench in arguments.bench:
         title, notes = headline(bench, data, arguments)
         print(f"\n{title}", file=sys.stderr)
@@ -57,11 +58,11 @@ def main(arguments: argparse.Namespace) -> int:
         results = contest(entrants, key, arguments.repeat, arguments.timeout, arguments.work)
         if results is None:
             return 1
-        sections.append(report.section(title, notes, results))
-        print(sections[-1], flush=True)
-    if arguments.results:
-        with arguments.results.open("a") as file:
-            file.write("".join(f"\n{section}" for section in sections))
+        section = report.section(title, notes, results)
+        print(section, flush=True)
+        if arguments.results:
+            with arguments.results.open("a") as file:
+                file.write(f"\n{section}")
     return 0
 
 
@@ -71,7 +72,8 @@ class Data:
     def __init__(self, root: Path) -> None:
         said = json.loads((root / "data.json").read_text())
         self.root = root.absolute()
-        self.users, self.payments, self.days, self.spine = (int(said[k]) for k in ("users", "payments", "days", "spine"))
+        self.users, self.payments, self.days = int(said["users"]), int(said["payments"]), int(said["days"])
+        self.spine = int(said["spine"])
         self.last = date.fromisoformat(said["end"])
 
     @property
@@ -102,7 +104,7 @@ def contestants(bench: str, data: Data, arguments: argparse.Namespace) -> tuple[
         )
         program = [Program("Scorehouse", command.split() + limit(arguments))]
     else:
-        print("no --scorehouse-bench: the peers run among themselves", file=sys.stderr)
+        print("Scorehouse's bench program is not built: the peers run among themselves", file=sys.stderr)
     return program + peers(bench, data, arguments), "user_id" if bench == "snapshot" else "_row"
 
 
@@ -145,7 +147,9 @@ def headline(bench: str, data: Data, arguments: argparse.Namespace) -> tuple[str
     }[bench]
     limited = f", in {arguments.memory_limit}" if arguments.memory_limit else ""
     size = f"{data.users:,} users, {data.payments:,} payments and as many orders, {data.days} days"
-    return f"## {bench.capitalize()}: {size}{limited}", f"{what[0].upper()}{what[1:]}. {arguments.repeat} turns."
+    command = f"make bench-peers BENCH={bench}" + (f" MEMORY={arguments.memory_limit}" if limited else "")
+    notes = f"`{command}`, {arguments.repeat} turns on {arguments.threads} threads: {what}."
+    return f"## {bench.capitalize()}: {size}{limited}", notes
 
 
 def parse() -> argparse.Namespace:
@@ -153,16 +157,21 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="what data.py wrote")
     parser.add_argument("--work", type=Path, default=Path("/tmp/scorehouse-bench/work"))
     parser.add_argument("--bench", nargs="+", choices=BENCHES, default=["snapshot", "history", "incremental"])
-    parser.add_argument("--peers", nargs="*", choices=["duckdb", "polars", "pyspark"], default=["duckdb", "polars", "pyspark"])
+    parser.add_argument("--peers", nargs="*", choices=NAMES, default=NAMES)
     parser.add_argument("--histories", nargs="+", type=int, default=[100, 200, 400], help="days, for growth")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--timeout", type=int, default=600, help="seconds for one run")
     parser.add_argument("--memory-limit", help="such as 1GiB")
-    parser.add_argument("--scorehouse", help="the binary, for incremental and growth")
-    parser.add_argument("--scorehouse-bench", help="the bench program, for snapshot and history")
+    parser.add_argument("--scorehouse", type=program, help="the binary, for incremental and growth")
+    parser.add_argument("--scorehouse-bench", type=program, help="the bench program, for snapshot and history")
     parser.add_argument("--results", type=Path, help="a file to which the tables are appended")
     return parser.parse_args()
+
+
+def program(path: str) -> str | None:
+    """The path, or none where nothing is built there: then the peers run among themselves."""
+    return path if Path(path).is_file() else None
 
 
 if __name__ == "__main__":
