@@ -39,7 +39,7 @@ class Peer:
 
     def run(self, form: str, out: Path, timeout: int, log: Path) -> Run:
         command = [part.format(out=out) for part in self.command] + ["--form", form]
-        said, wall, peak = execute(command, timeout, log)
+        said, _, peak = execute(command, timeout, log)
         return Run(said["seconds"], highest(peak, said["peak_bytes"]))
 
     def read(self, out: Path):
@@ -159,8 +159,8 @@ def execute(command: list[str], timeout: int, log: Path) -> tuple[dict, float, i
             process.wait()
     seconds = time.perf_counter() - began
     if process.returncode != 0:
-        last = log.read_text().strip().splitlines()[-1:] or [""]
-        raise Failed(f"exit code {process.returncode}: {last[0][:200]} (see {log})")
+        print(f"{' '.join(command)} failed; see {log}", file=sys.stderr)
+        raise Failed(f"exit code {process.returncode}")
     return last_json(output), seconds, peak
 
 

@@ -142,13 +142,13 @@ def headline(bench: str, data: Data, arguments: argparse.Namespace) -> tuple[str
     what = {
         "snapshot": "44 windowed aggregates of every user at one as_of, over payments joined with their orders",
         "history": f"{data.spine:,} spine rows × four windows × (count, sum, max)",
-        "incremental": "one more night: `scorehouse features` on last night's state, the peers from nothing",
+        "incremental": "one more night: `scorehouse features` from last night's state, the peers from nothing",
         "growth": "one more night, by the number of days before it",
     }[bench]
     limited = f", in {arguments.memory_limit}" if arguments.memory_limit else ""
     size = f"{data.users:,} users, {data.payments:,} payments and as many orders, {data.days} days"
     command = f"make bench-peers BENCH={bench}" + (f" MEMORY={arguments.memory_limit}" if limited else "")
-    notes = f"`{command}`, {arguments.repeat} turns on {arguments.threads} threads: {what}."
+    notes = f"{what[0].upper()}{what[1:]}. `{command}`, turns: {arguments.repeat}, threads: {arguments.threads}."
     return f"## {bench.capitalize()}: {size}{limited}", notes
 
 
