@@ -40,7 +40,7 @@ java_homes() {
     ! [ -x /usr/libexec/java_home ] || /usr/libexec/java_home 2>/dev/null
 }
 
-# unpack_java: Debian's package without installing it. Its configuration is links into /etc; they are turned to the copy.
+# unpack_java: Debian's package without installing it. Its configuration is links into /etc, turned to the copy's.
 unpack_java() {
     local link
     command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1

@@ -1,4 +1,4 @@
-"""How much memory processes took, as the kernel counted it: the highest resident set of each process of a tree, summed."""
+"""How much memory processes took, as the kernel counted it: the highest resident set of each of a tree, summed."""
 
 import os
 from pathlib import Path

@@ -1,7 +1,7 @@
 """A Spark session on this machine that sees the task's files as views.
 
-Shuffles go into as many parts as keep each one small, and lists of files are read without a job of their own. Hash joins
-instead of sorted ones, fewer or more parts, and other limits of code generation made no difference.
+Shuffles go into as many parts as keep each one small, and lists of files are read without a job of their own. Hash
+joins instead of sorted ones, fewer or more parts, and other limits of code generation made no difference.
 """
 
 import os
