@@ -9,9 +9,21 @@ DATE  ?= 2025-06-30
 RAW   ?= $(CURDIR)/raw
 LAKE  ?= $(CURDIR)/lake
 
+# What `make bench-peers` compares: make bench-peers BENCH=history MEMORY=1GiB BENCH_USERS=20000 BENCH_PAYMENTS=400000
+BENCH ?= snapshot history incremental
+BENCH_DIR ?= $(or $(TMPDIR),/tmp)/scorehouse-bench
+BENCH_USERS ?= 1000000
+BENCH_PAYMENTS ?= 20000000
+BENCH_SPINE ?= 2000000
+BENCH_DAYS ?= 400
+BENCH_HISTORIES ?= 100 200 400
+BENCH_TURNS ?= 5
+MEMORY ?=
+
 # Tools and build products live outside the checkout, so that a fresh clone builds only what is ours.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/scorehouse
 export SCOREHOUSE_TOOLS ?= $(CACHE)/tools
+export SCOREHOUSE_PEERS ?= $(CACHE)/peers
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 
 SHELL := /bin/bash
@@ -19,9 +31,10 @@ SHELL := /bin/bash
 WITH_TOOLS := . "$(SCOREHOUSE_TOOLS)/env.sh";
 SCOREHOUSE := "$(CARGO_TARGET_DIR)/debug/scorehouse"
 READERS := "$(SCOREHOUSE_TOOLS)/readers/bin/python"
+PEERS := "$(SCOREHOUSE_PEERS)/bin/python"
 READERS_LAKE := $(CARGO_TARGET_DIR)/readers
 
-.PHONY: help setup build nightly test unit check readers fmt lint interop bench clean-lake
+.PHONY: help setup build nightly test unit check readers fmt lint interop bench bench-peers clean-lake
 .NOTPARALLEL:
 
 help: ## this list
@@ -66,6 +79,15 @@ interop: readers ## tests against other people's servers; none yet beyond the re
 
 bench: build ## a night on 100,000 users and 400 days, timed
 	@benches/night.sh $(SCOREHOUSE)
+
+bench-peers: build ## point-in-time features beside DuckDB, Polars and PySpark
+	@benches/peers.sh
+	@$(PEERS) benches/point_in_time/data.py --out "$(BENCH_DIR)/data" --users $(BENCH_USERS) \
+	    --payments $(BENCH_PAYMENTS) --spine $(BENCH_SPINE) --days $(BENCH_DAYS)
+	@$(PEERS) benches/point_in_time/run.py --data "$(BENCH_DIR)/data" --work "$(BENCH_DIR)/work" --bench $(BENCH) \
+	    --histories $(BENCH_HISTORIES) --repeat $(BENCH_TURNS) $(if $(MEMORY),--memory-limit $(MEMORY)) \
+	    --scorehouse $(SCOREHOUSE) --scorehouse-bench "$(CARGO_TARGET_DIR)/debug/scorehouse-bench" \
+	    --results benches/RESULTS.md
 
 clean-lake: ## remove the generated events and the lake that `make nightly` wrote
 	rm -rf "$(RAW)" "$(LAKE)"
