@@ -18,6 +18,10 @@ use scorehouse::define::{FeatureGroup, yaml};
 use scorehouse::engine::pit::Compiled;
 use scorehouse::engine::session::{Session, SessionOptions};
 
+/// As the product's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Failure = Box<dyn std::error::Error>;
 
 const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/point_in_time/project");

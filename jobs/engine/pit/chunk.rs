@@ -17,6 +17,8 @@ use futures::StreamExt;
 use crate::engine::session;
 use crate::error::{Error, Result};
 
+use super::packed;
+
 /// Consecutive events of whole entities.
 pub struct Chunk {
     pub batch: RecordBatch,
@@ -66,6 +68,7 @@ impl Keys {
 /// A cursor over the entities of a sorted stream. The keys are its first columns.
 pub struct Events {
     stream: SendableRecordBatchStream,
+    packed: bool,
     keys: Keys,
     key_count: usize,
     /// Batches of an entity that may go on, and perhaps of others before it.
@@ -84,10 +87,18 @@ pub struct Events {
 
 impl Events {
     /// `memory` is what chunks may take without asking; for more they ask its pool.
-    pub fn new(stream: SendableRecordBatchStream, keys: Keys, key_count: usize, memory: MemoryReservation) -> Self {
+    /// Batches come `packed` or in the layout's columns.
+    pub fn new(
+        stream: SendableRecordBatchStream,
+        packed: bool,
+        keys: Keys,
+        key_count: usize,
+        memory: MemoryReservation,
+    ) -> Self {
         Events {
             reserved: memory.size(),
             stream,
+            packed,
             keys,
             key_count,
             pending: Vec::new(),
@@ -131,6 +142,7 @@ impl Events {
             if batch.num_rows() == 0 {
                 continue;
             }
+            let batch = if self.packed { packed::unpack(&batch).map_err(session::error)? } else { batch };
             // Where the batch's last entity starts; it may go on in the next batch.
             let columns = &batch.columns()[..self.key_count];
             let start = partition(columns)?.ranges().last().map_or(0, |last| last.start);

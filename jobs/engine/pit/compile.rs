@@ -109,7 +109,9 @@ pub fn group(
     table: &Schema,
 ) -> Result<Group, Vec<Diagnostic>> {
     let mut out = Vec::new();
-    let started = start(session, &group.history, event_time, tie_breaker, table, &group.origin, &mut out);
+    let ordered = group.features.iter().any(|feature| feature.function.needs_order());
+    let ties = (tie_breaker, ordered);
+    let started = start(session, &group.history, event_time, ties, table, &group.origin, &mut out);
     let Some((scope, mut inputs)) = started else { return Err(out) };
     let mut lanes = Vec::new();
     let mut features = Vec::new();

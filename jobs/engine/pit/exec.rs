@@ -39,6 +39,7 @@ use crate::error::{Error, Result};
 use super::chunk::{Events, Keys};
 use super::input::Layout;
 use super::kernel::{Factory, Kernel};
+use super::packed;
 use super::sweep::Sweep;
 use super::visible::Visible;
 
@@ -50,6 +51,8 @@ const RESERVED_SHARE: usize = 8;
 pub struct Plan {
     pub kernel: Arc<dyn Factory>,
     pub layout: Layout,
+    /// Whether events come with entity and event time as one number.
+    pub packed: bool,
     /// Of the result.
     pub schema: SchemaRef,
     /// The instant at which everybody is asked for, whether in the spine or not, and states are returned.
@@ -78,6 +81,14 @@ impl PitExec {
             Boundedness::Bounded,
         ));
         PitExec { events, spine, plan, metrics: ExecutionPlanMetricsSet::new(), properties }
+    }
+
+    fn event_keys(&self) -> Distribution {
+        let schema = self.events.schema();
+        match self.plan.packed {
+            true => Distribution::KeyPartitioned(vec![packed::entity_of(column(&schema, 0))]),
+            false => self.keys(schema),
+        }
     }
 
     fn keys(&self, schema: SchemaRef) -> Distribution {
@@ -110,13 +121,14 @@ impl ExecutionPlan for PitExec {
     }
 
     fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        let (events, spine) = (self.keys(self.events.schema()), self.keys(self.spine.schema()));
+        let (events, spine) = (self.event_keys(), self.keys(self.spine.schema()));
         InputDistributionRequirements::co_partitioned(vec![events, spine])
     }
 
     fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
         let spine_order: Vec<usize> = (0..self.plan.layout.keys + 2).collect();
-        let events = ordering(&self.events.schema(), &self.plan.layout.order);
+        let order: &[usize] = if self.plan.packed { &[0] } else { &self.plan.layout.order };
+        let events = ordering(&self.events.schema(), order);
         let spine = ordering(&self.spine.schema(), &spine_order);
         vec![events.map(OrderingRequirements::from), spine.map(OrderingRequirements::from)]
     }
@@ -163,7 +175,7 @@ impl ExecutionPlan for PitExec {
         let keys = || Keys::new(types(self.spine.schema())).map_err(wrap);
         let events = self.events.execute(partition, context.clone())?;
         let mut merge = Merge {
-            events: Events::new(events, keys()?, key_count, memory),
+            events: Events::new(events, self.plan.packed, keys()?, key_count, memory),
             spine: self.spine.execute(partition, context)?,
             keys: keys()?,
             spine_schema: self.spine.schema(),

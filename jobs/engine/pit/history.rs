@@ -16,11 +16,13 @@ use super::input::Inputs;
 use super::{AS_OF, ROW};
 
 /// What groups and sequences have in common: entity, event time, filter and order of their history.
+///
+/// The tie breaker is carried along only if anything is `ordered` by it.
 pub fn start<'a>(
     session: &'a Session,
     history: &History,
     event_time: &str,
-    tie_breaker: &[String],
+    (tie_breaker, ordered): (&[String], bool),
     table: &Schema,
     origin: &'a Origin,
     out: &mut Vec<Diagnostic>,
@@ -40,7 +42,8 @@ pub fn start<'a>(
     };
     let mut inputs = Inputs::new(table, entity, time?, history.visibility);
     inputs.filter = filter;
-    inputs.ties = ties.into_iter().map(|tie| inputs.value(tie)).collect();
+    inputs.depends_on_order = ordered;
+    inputs.ties = ties.into_iter().filter(|_| ordered).map(|tie| inputs.value(tie)).collect();
     (inputs.entity.len() == history.entity.len()).then_some((scope, inputs))
 }
 

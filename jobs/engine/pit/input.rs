@@ -13,6 +13,7 @@ use crate::engine::session;
 use crate::error::Result;
 
 use super::expression::Typed;
+use super::packed;
 use super::{KNOWN_FROM, KNOWN_UNTIL};
 
 /// What is read of the events, how it is ordered, and who is described.
@@ -31,6 +32,8 @@ pub struct Inputs {
     /// Values that functions take by order: they order what even known-from leaves open, so that equal rows cannot
     /// swap a result.
     pub ordered: Vec<usize>,
+    /// Whether any result depends on the order of rows with equal event time.
+    pub depends_on_order: bool,
     has_known_from: bool,
     has_known_until: bool,
 }
@@ -64,6 +67,7 @@ impl Inputs {
             conditions: Vec::new(),
             ties: Vec::new(),
             ordered: Vec::new(),
+            depends_on_order: false,
             has_known_from: table.field_with_name(KNOWN_FROM).is_ok(),
             has_known_until: table.field_with_name(KNOWN_UNTIL).is_ok(),
         }
@@ -86,9 +90,11 @@ impl Inputs {
         let until = from + usize::from(self.has_known_from);
         let known = self.visibility == Visibility::Known;
         let mut order: Vec<usize> = (0..=keys).collect();
-        order.extend(self.ties.iter().map(|i| values + i));
-        order.extend(self.has_known_from.then_some(from));
-        order.extend(self.ordered.iter().map(|i| values + i));
+        if self.depends_on_order {
+            order.extend(self.ties.iter().map(|i| values + i));
+            order.extend(self.has_known_from.then_some(from));
+            order.extend(self.ordered.iter().map(|i| values + i));
+        }
         Layout {
             keys,
             values,
@@ -97,6 +103,23 @@ impl Inputs {
             known_until: (known && self.has_known_until).then_some(until),
             order,
         }
+    }
+
+    /// True if (entity, event time) can be sorted as one number.
+    pub fn packs(&self) -> bool {
+        let one_long = matches!(self.entity.as_slice(), [(_, key)] if key.data_type == DataType::Int64);
+        one_long && !self.depends_on_order
+    }
+
+    /// As [`Self::project`], with entity and event time as one number where that can be.
+    pub fn project_to_sort(&self, events: DataFrame) -> Result<DataFrame> {
+        let rows = self.project(events, &[])?;
+        if !self.packs() {
+            return Ok(rows);
+        }
+        let names: Vec<String> = rows.schema().fields().iter().skip(2).map(|field| field.name().clone()).collect();
+        let packed = packed::pack(column("k0"), column("t")).alias("kt");
+        rows.select([packed].into_iter().chain(names.iter().map(|name| column(name)))).map_err(session::error)
     }
 
     /// The events that can be anybody's history, as the layout's columns and those named besides.

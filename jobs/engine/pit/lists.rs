@@ -41,7 +41,7 @@ pub fn sequence(
     table: &Schema,
 ) -> Result<Lists, Vec<Diagnostic>> {
     let mut out = Vec::new();
-    let started = start(session, &sequence.history, event_time, tie_breaker, table, &sequence.origin, &mut out);
+    let started = start(session, &sequence.history, event_time, (tie_breaker, true), table, &sequence.origin, &mut out);
     let Some((scope, mut inputs)) = started else { return Err(out) };
     if inputs.ties.is_empty() {
         out.push(no_order(&sequence.origin, "table", &sequence.name, &sequence.history.table));

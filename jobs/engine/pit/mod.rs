@@ -44,6 +44,7 @@ mod lane;
 mod lists;
 pub mod node;
 mod output;
+mod packed;
 mod rings;
 mod sequence;
 mod specs;
@@ -152,7 +153,7 @@ impl Compiled {
             .iter()
             .map(|field| Expr::Column(Column::new_unqualified(field.name())).sort(true, true))
             .collect();
-        let (state, events) = self.inputs.project(events, &[])?.into_parts();
+        let (state, events) = self.inputs.project_to_sort(events)?.into_parts();
         let spine = self.inputs.project_spine(spine)?.into_parts().1;
         let frame = framed(state, vec![events, spine], plan, None)?;
         frame.sort(order)?.execute_stream().await.map_err(session::error)
@@ -162,7 +163,7 @@ impl Compiled {
     /// have events and are not in the spine have states, and no `_row`.
     pub async fn snapshot(&self, events: DataFrame, spine: DataFrame, as_of: i64) -> Result<SendableRecordBatchStream> {
         let schema = step::with_states(&self.schema, self.states(), false);
-        let (state, events) = self.inputs.project(events, &[])?.into_parts();
+        let (state, events) = self.inputs.project_to_sort(events)?.into_parts();
         let spine = self.inputs.project_spine(spine)?.into_parts().1;
         let frame = framed(state, vec![events, spine], self.plan(schema, Some(as_of)), None)?;
         frame.execute_stream().await.map_err(session::error)
@@ -187,7 +188,8 @@ impl Compiled {
     }
 
     fn plan(&self, schema: SchemaRef, everyone: Option<i64>) -> Plan {
-        Plan { kernel: self.kernel.clone(), layout: self.inputs.layout(), schema, everyone }
+        let (kernel, layout) = (self.kernel.clone(), self.inputs.layout());
+        Plan { kernel, layout, packed: self.inputs.packs(), schema, everyone }
     }
 }
 
