@@ -1,5 +1,6 @@
 //! Scorehouse: raw event Parquet in, point-in-time features, models, scores and decisions as Delta tables out.
 
+pub mod allocator;
 pub mod cli;
 pub mod clock;
 pub mod define;

@@ -18,10 +18,6 @@ use scorehouse::define::{FeatureGroup, yaml};
 use scorehouse::engine::pit::Compiled;
 use scorehouse::engine::session::{Session, SessionOptions};
 
-/// As the product's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 type Failure = Box<dyn std::error::Error>;
 
 const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/point_in_time/project");
@@ -68,6 +64,7 @@ struct Common {
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
+    scorehouse::allocator::configure();
     match Arguments::parse().bench {
         Bench::Snapshot { payments, orders, as_of, common } => snapshot(&payments, &orders, &as_of, &common).await,
         Bench::History { payments, spine, common } => history(&payments, &spine, &common).await,

@@ -51,7 +51,7 @@ impl DeltaFiles {
     ) -> Result<Self> {
         // Without comments: DataFusion carries a field's metadata through some operators and not through others, and
         // then finds that a plan's schemas differ.
-        let schema = file_schema(&schema, None);
+        let schema = nullable(&file_schema(&schema, None));
         let partition = match &partition_by {
             Some(column) => Some(schema.field_with_name(column)?.clone()),
             None => None,
@@ -164,6 +164,13 @@ impl TableProvider for DeltaFiles {
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
+}
+
+/// Every column may be null to a plan: below an outer join DataFusion's sort-merge join otherwise finds nulls where its
+/// input declares none. What a table's columns hold is held by its writer and its audits.
+fn nullable(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 impl std::fmt::Debug for DeltaFiles {

@@ -3,9 +3,9 @@
 //! Layout: entity keys, event time, values, conditions, then known-from and known-until where the table has them.
 
 use arrow::datatypes::{DataType, Schema};
-use datafusion::common::Column;
+use datafusion::common::{Column, ScalarValue};
 use datafusion::dataframe::DataFrame;
-use datafusion::logical_expr::{Expr, cast};
+use datafusion::logical_expr::{Expr, cast, lit};
 
 use crate::define::features::Visibility;
 use crate::define::types;
@@ -103,6 +103,17 @@ impl Inputs {
             known_until: (known && self.has_known_until).then_some(until),
             order,
         }
+    }
+
+    /// The events that windows of these lengths reach at an instant.
+    pub fn reached(&self, events: DataFrame, windows: &[Option<i64>], as_of: i64) -> Result<DataFrame> {
+        let instant = |micros: i64| lit(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())));
+        let before = self.event_time.clone().lt(instant(as_of));
+        let reached = match windows.last() {
+            Some(Some(longest)) => before.and(self.event_time.clone().gt_eq(instant(as_of.saturating_sub(*longest)))),
+            _ => before,
+        };
+        events.filter(reached).map_err(session::error)
     }
 
     /// True if (entity, event time) can be sorted as one number.

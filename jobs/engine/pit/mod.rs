@@ -163,6 +163,7 @@ impl Compiled {
     /// have events and are not in the spine have states, and no `_row`.
     pub async fn snapshot(&self, events: DataFrame, spine: DataFrame, as_of: i64) -> Result<SendableRecordBatchStream> {
         let schema = step::with_states(&self.schema, self.states(), false);
+        let events = self.inputs.reached(events, self.windows(), as_of)?;
         let (state, events) = self.inputs.project_to_sort(events)?.into_parts();
         let spine = self.inputs.project_spine(spine)?.into_parts().1;
         let frame = framed(state, vec![events, spine], self.plan(schema, Some(as_of)), None)?;

@@ -19,6 +19,8 @@ use crate::define::types::timestamp;
 
 /// Flips the sign bit: the order of signed numbers becomes that of unsigned ones.
 const SIGN: u64 = 1 << 63;
+/// A 128-bit integer; its precision is not enforced.
+const PACKED: DataType = DataType::Decimal128(38, 0);
 
 /// (entity, event time) of a row as one number.
 pub fn pack(entity: Expr, time: Expr) -> Expr {
@@ -68,7 +70,7 @@ impl ScalarUDFImpl for Pack {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Decimal128(38, 0))
+        Ok(PACKED)
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -79,7 +81,8 @@ impl ScalarUDFImpl for Pack {
         let times = times.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong)?.values();
         let pairs = entities.iter().zip(times.iter());
         let packed = pairs.map(|(entity, time)| (i128::from(*entity) << 64) | i128::from(*time as u64 ^ SIGN));
-        Ok(ColumnarValue::Array(Arc::new(Decimal128Array::from_iter_values(packed))))
+        let packed = Decimal128Array::from_iter_values(packed).with_data_type(PACKED);
+        Ok(ColumnarValue::Array(Arc::new(packed)))
     }
 }
 
