@@ -18,6 +18,7 @@ mod tokens;
 
 /// For each top-level module, the ones it may import besides itself.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("allocator", &[]),
     ("error", &[]),
     ("clock", &["error"]),
     ("define", &["error"]),
@@ -28,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("report", &["define", "error", "clock"]),
     ("pipeline", &["engine", "lake", "learn", "generate", "report", "define", "error", "clock"]),
     ("cli", &["pipeline", "define", "error", "clock"]),
-    ("main", &["cli", "error", "clock"]),
+    ("main", &["allocator", "cli", "error", "clock"]),
 ];
 
 /// Libraries that only one folder may name, so that replacing one is the work of one folder.
@@ -38,6 +39,8 @@ const OWNERS: &[(&str, &str)] = &[
     ("deltalake_core", "lake"),
     ("lightgbm3", "learn"),
     ("lightgbm3_sys", "learn"),
+    ("mimalloc", "allocator"),
+    ("libmimalloc_sys", "allocator"),
 ];
 
 /// What reads the clock, the environment or the machine's settings. jobs/clock.rs is for that.
