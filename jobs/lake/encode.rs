@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use deltalake::kernel::Add;
 use object_store::path::Path;
@@ -46,6 +46,10 @@ pub(super) fn properties(spec: &TableSpec) -> Result<WriterProperties> {
     for column in &spec.no_statistics {
         let path = ColumnPath::from(column.as_str());
         builder = builder.set_column_statistics_enabled(path, EnabledStatistics::None);
+    }
+    // Bytes of ours hardly ever repeat, and looking for those that do takes longer than writing them.
+    for field in spec.schema.fields().iter().filter(|field| field.data_type() == &DataType::Binary) {
+        builder = builder.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), false);
     }
     Ok(builder.build())
 }

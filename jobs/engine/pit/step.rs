@@ -7,7 +7,6 @@
 //!
 //! An entity whose kernel cannot follow (the greatest value was corrected) is marked, and computed from its rows.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,6 +17,7 @@ use arrow::array::{
 use arrow::compute::{concat_batches, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
+use datafusion::common::HashMap;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as PlanResult};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};

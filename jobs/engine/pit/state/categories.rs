@@ -3,10 +3,8 @@
 //! Values are numbered per chunk, so that following a change is an addition; how many values a window holds is kept up
 //! to date, so that counting them does not go through them.
 
-use std::collections::HashMap;
-
 use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
+use datafusion::common::{HashMap, ScalarValue};
 use sha2::{Digest, Sha256};
 
 use crate::engine::pit::kernel::Fault;
@@ -237,7 +235,7 @@ impl<V: Value> Accumulator for Categories<V> {
             Reading::Shares => self.shares(window, rows, column)?,
             Reading::Top(rank) => {
                 let mut inside = self.inside(window);
-                inside.sort_by(|a, b| b.1.cmp(&a.1));
+                inside.sort_by_key(|(_, rows)| std::cmp::Reverse(*rows));
                 match inside.get(*rank as usize - 1) {
                     Some((value, _)) => value.write(column),
                     None => column.null(),
