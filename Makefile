@@ -81,12 +81,13 @@ bench: build ## a night on 100,000 users and 400 days, timed
 	@benches/night.sh $(SCOREHOUSE)
 
 bench-peers: build ## point-in-time features beside DuckDB, Polars and PySpark
+	@cargo build --example scorehouse-bench
 	@benches/peers.sh
 	@$(PEERS) benches/point_in_time/data.py --out "$(BENCH_DIR)/data" --users $(BENCH_USERS) \
 	    --payments $(BENCH_PAYMENTS) --spine $(BENCH_SPINE) --days $(BENCH_DAYS)
 	@$(PEERS) benches/point_in_time/run.py --data "$(BENCH_DIR)/data" --work "$(BENCH_DIR)/work" --bench $(BENCH) \
 	    --histories $(BENCH_HISTORIES) --repeat $(BENCH_TURNS) $(if $(MEMORY),--memory-limit $(MEMORY)) \
-	    --scorehouse $(SCOREHOUSE) --scorehouse-bench "$(CARGO_TARGET_DIR)/debug/scorehouse-bench" \
+	    --scorehouse $(SCOREHOUSE) --scorehouse-bench "$(CARGO_TARGET_DIR)/debug/examples/scorehouse-bench" \
 	    --results benches/RESULTS.md
 
 clean-lake: ## remove the generated events and the lake that `make nightly` wrote

@@ -1,10 +1,17 @@
 //! Point-in-time features and sequences: what was known about an entity at an instant.
 //!
-//! Two sides meet here. The **plan** side compiles a definition against a table's schema: SQL expressions become typed
-//! columns of one projection ([`input`], [`expression`]), features become lanes over those columns ([`compile`], [`lists`]), and
-//! everything that is wrong becomes a diagnostic. The **kernel** side ([`exec`]) repartitions events and spine by
-//! entity, sorts both (spilling under a memory limit), and merges the two streams one entity at a time; for each
-//! spine row a [`kernel::Kernel`] computes its columns.
+//! One definition, three ways to compute it, one result. The **plan** side compiles a definition against a table's
+//! schema: SQL expressions become typed columns of one projection ([`input`], [`expression`]), features become lanes over
+//! those columns ([`compile`], [`specs`], [`lists`]), and everything that is wrong becomes a diagnostic. The **kernel** side
+//! follows one entity at a time: what it keeps of the entity are small exact [`state`]s that rows enter, move through
+//! and leave. What differs is who says which rows those are:
+//! - **history** ([`exec`], [`sweep`]): any spine. Events and spine are sorted by entity, and one sweep goes from decision
+//!   to decision.
+//! - **snapshot**: the same for one instant and everybody, with the states to start the next night from.
+//! - **incremental** ([`step`]): last night's states, and the rows that came, went or moved since.
+//!
+//! All three are plans of DataFusion around a node of ours ([`node`]): its repartitioning and its sort, which spills, lie
+//! below the operator, and what the operator holds counts against the session's memory.
 //!
 //! A row version is visible at `as_of` if `event_time < as_of` and `known_from <= as_of < known_until` (with
 //! `visibility: event_time`: if it is the latest version). Windows are `[as_of - w, as_of)`. Rows whose entity or event
@@ -15,11 +22,11 @@
 //! - Sums are exact inside and rounded once: 128-bit integers for integers and decimals (an overflow of the result's
 //!   type is an error that names the entity), an exact expansion for floats. So the order of rows is irrelevant. A zero
 //!   float sum is `+0.0`.
-//! - NaN and infinities are null to `sum`, `mean`, `min`, `max` and `stddev`; for `count`, `share`, `first` and `last`
+//! - NaN and infinities are null to all arithmetic; for `count`, `share`, `first` and `last`
 //!   they are values. `count_distinct` takes all NaN for one value and `-0.0` for `0.0`; `min` and `max` put `-0.0`
 //!   before `0.0`.
-//! - `mean` is the exact sum divided once. `stddev` of integers and decimals comes from exact moments:
-//!   sqrt((n·Σx² − (Σx)²) / (n·(n−1))), scaled back at the end; of floats from two passes around the mean.
+//! - `mean` is the exact sum divided once. `variance` and `stddev` come from exact moments, (n·Σx² − (Σx)²) / (n·(n−1)),
+//!   scaled back at the end.
 //! - `first` and `last` follow (event time, tie breaker, known-from). `time_since_*` with `of` skips rows where it is
 //!   null.
 //! - Types inside are those of the definition language: small integers widen, unsigned ones become signed (an error
@@ -27,7 +34,8 @@
 //! - In `derived`, `/` between numbers is division in float64, and null where the divisor is zero: counts divide into
 //!   shares, and no single customer can fail a night.
 //!
-//! Memory: an entity's history is gathered before it is swept, and counted against the session's limit.
+//! Memory: history and snapshot hold one entity's rows in the windows at a time, incremental the difference and the
+//! entities' keys; both count against the session's limit.
 
 mod chunk;
 mod comparison;
