@@ -81,7 +81,7 @@ bench: build ## a night on 100,000 users and 400 days, timed
 	@benches/night.sh $(SCOREHOUSE)
 
 bench-peers: build ## point-in-time features beside DuckDB, Polars and PySpark
-	@cargo build --example scorehouse-bench
+	@$(WITH_TOOLS) cargo build --locked --example scorehouse-bench
 	@benches/peers.sh
 	@$(PEERS) benches/point_in_time/data.py --out "$(BENCH_DIR)/data" --users $(BENCH_USERS) \
 	    --payments $(BENCH_PAYMENTS) --spine $(BENCH_SPINE) --days $(BENCH_DAYS)
