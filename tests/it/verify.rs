@@ -173,11 +173,12 @@ fn verify(world: &World, date: &str, arguments: &[&str]) -> crate::support::Said
 fn the_shipped_project_does_not_leak_and_stores_what_it_says() {
     let proofs = verify(&NIGHT, "2025-06-30", &["--entities", "10"]).ok().json();
     let proofs = proofs["definitions"].as_array().unwrap().clone();
-    assert!(proofs.len() >= 8, "{proofs:#?}");
+    assert!(proofs.len() >= 9, "{proofs:#?}");
     for proof in &proofs {
         assert_eq!(proof["leaks"].as_array().unwrap().len(), 0);
         assert!(proof["spine_rows"] == 50 && proof["perturbed"].as_u64() > Some(0), "{proof}");
     }
+    assert!(proofs.iter().any(|proof| proof["definition"] == "SQL features open_loans"));
     let compared = verify(&NIGHT, "2025-06-30", &["--sample", "20"]).ok().json();
     for table in compared["tables"].as_array().unwrap() {
         assert_eq!((table["entities"].as_u64(), table["mismatches"].as_array().unwrap().len()), (Some(20), 0));
