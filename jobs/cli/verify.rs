@@ -10,8 +10,8 @@ use super::{common, output};
 use crate::error::{Error, Result};
 use crate::pipeline::job::Job;
 use crate::pipeline::progress::thousands;
-use crate::pipeline::verify::proof::Proof;
-use crate::pipeline::verify::stored::{self, Compared};
+use crate::pipeline::verify::proof::{Cause, Proof};
+use crate::pipeline::verify::stored::{self, Against, Compared};
 use crate::pipeline::{open, verify};
 
 #[derive(Debug, Args)]
@@ -53,7 +53,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         None => {
             let proofs = verify::leakage(&job, arguments.entities.max(1), arguments.seed).await?;
             print(&job, &arguments, "definitions", &proofs, proofs_text(&proofs))?;
-            verify::leakage_error(&job, &proofs).map_or(Ok(()), Err)
+            verify::leakage_error(&proofs).map_or(Ok(()), Err)
         }
     }
 }
@@ -72,9 +72,11 @@ fn proofs_text(proofs: &[Proof]) -> String {
     let head = ("definition", "spine rows", "features", "rows perturbed");
     let mut text = format!("{:<width$}  {:>10}  {:>8}  {:>14}  result\n", head.0, head.1, head.2, head.3);
     for proof in proofs {
-        let result = match proof.leaks.len() {
-            0 => "holds".to_string(),
-            n => format!("LEAKS: {n} differences"),
+        let leaks = proof.leaks.iter().filter(|leak| leak.cause == Cause::Future).count();
+        let result = match (leaks, proof.leaks.len()) {
+            (0, 0) => "holds".to_string(),
+            (0, n) => format!("UNSTABLE: {n} differences"),
+            (n, _) => format!("LEAKS: {n} differences"),
         };
         let (rows, perturbed) = (thousands(proof.spine_rows as u64), thousands(proof.perturbed as u64));
         text +=
@@ -88,16 +90,22 @@ fn proofs_text(proofs: &[Proof]) -> String {
 
 fn compared_text(compared: &[Compared]) -> String {
     let width = compared.iter().map(|table| table.table.chars().count()).max().unwrap_or(0).max(5);
-    let mut text = format!("{:<width$}  {:>8}  {:>7}  result\n", "table", "entities", "columns");
+    let head = ("table", "entities", "columns", "against");
+    let mut text = format!("{:<width$}  {:>8}  {:>7}  {:<16}  result\n", head.0, head.1, head.2, head.3);
     for table in compared {
         let result = match table.mismatches.len() {
             0 => "agrees".to_string(),
             n => format!("{n} columns DIFFER"),
         };
-        text += &format!("{:<width$}  {:>8}  {:>7}  {result}\n", table.table, table.entities, table.columns);
+        let against = match table.against {
+            Against::NaiveEvaluation => "naive evaluation",
+            Against::QueryAgain => "the query again",
+        };
+        let Compared { table: name, entities, columns, .. } = table;
+        text += &format!("{name:<width$}  {entities:>8}  {columns:>7}  {against:<16}  {result}\n");
     }
     if compared.iter().all(|table| table.mismatches.is_empty()) {
-        text += "\nWhat is stored is what a naive evaluation of the definitions gives, bit for bit.\n";
+        text += "\nWhat is stored is what the definitions give when they are computed in another way, bit for bit.\n";
     }
     text
 }

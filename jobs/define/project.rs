@@ -15,6 +15,7 @@ use super::sql_features::{RawSqlFeatures, SPINE, SqlFeatures};
 use super::table::{RawTable, Table};
 use super::types::is_name;
 use super::yaml::{self, Origin};
+use crate::error::{Error, Result};
 
 /// A file of the project: its path below the project's root, with `/`, and its text.
 #[derive(Debug, Clone)]
@@ -74,6 +75,13 @@ impl Project {
     /// The event time of a history: its own, or its table's.
     pub fn time_of<'a>(&'a self, history: &'a History) -> Option<&'a str> {
         history.event_time.as_deref().or_else(|| self.event_time(&history.table))
+    }
+
+    /// Event time and tie breaker of a history, which has both in a project that is sound.
+    pub fn clocks<'a>(&'a self, history: &'a History) -> Result<(&'a str, &'a [String])> {
+        let time = self.time_of(history);
+        let time = time.ok_or_else(|| Error::internal(format!("{} has no event time", history.table)))?;
+        Ok((time, self.tie_breaker(&history.table)))
     }
 
     /// Columns that order rows of equal event time.

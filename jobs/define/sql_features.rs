@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Diagnostic;
 use super::map::Map;
+use super::project::find_word;
 use super::sql;
 use super::table::ColumnDoc;
 use super::types::{OneOrMany, is_name};
@@ -89,6 +90,12 @@ impl SqlFeatures {
             origin: origin.clone(),
             sql_file: sql_file.to_string(),
         })
+    }
+
+    /// Where the query names a column, with a message about it.
+    pub fn at(&self, column: &str, message: String) -> Diagnostic {
+        let named = find_word(&self.sql, &format!("as {column}")).or_else(|| find_word(&self.sql, column));
+        Diagnostic::new(&self.sql_file, named.unwrap_or((1, 1)), message)
     }
 
     /// Lake tables that it is computed from.

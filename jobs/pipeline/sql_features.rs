@@ -73,7 +73,7 @@ pub async fn compute(
 }
 
 /// Who is described, as a history without events.
-fn population(features: &SqlFeatures) -> History {
+pub fn population(features: &SqlFeatures) -> History {
     History {
         entity: features.entity.clone(),
         entities: features.entities.clone(),

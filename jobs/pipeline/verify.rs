@@ -5,25 +5,25 @@
 //! could not know. [`stored`] holds the tables of a night to the naive evaluator.
 
 pub mod difference;
+mod kinds;
 pub mod perturb;
 pub mod proof;
 pub mod sample;
 pub mod stored;
 pub mod subject;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::job::Job;
-use crate::define::{Diagnostic, diagnostic};
+use crate::define::diagnostic;
 use crate::error::{Context, Error, Result};
-use difference::Difference;
-use proof::{Leak, Proof};
-use subject::{Subject, subjects};
+use proof::Proof;
+use subject::Subject;
 
 /// The leakage proof of every selected definition.
 pub async fn leakage(job: &Job, entities: usize, seed: u64) -> Result<Vec<Proof>> {
     let mut proofs = Vec::new();
-    for subject in subjects(&job.project, |name| job.selected(name)) {
+    for subject in kinds::subjects(job)? {
         let step = job.progress.step(subject.name());
         let proof = proof(job, subject.as_ref(), entities, seed).await.with_context(|| subject.name())?;
         let outcome = if proof.leaks.is_empty() { "holds" } else { "LEAKS" };
@@ -35,35 +35,27 @@ pub async fn leakage(job: &Job, entities: usize, seed: u64) -> Result<Vec<Proof>
 
 async fn proof(job: &Job, subject: &dyn Subject, entities: usize, seed: u64) -> Result<Proof> {
     let session = job.session()?;
-    let history = subject.people();
+    let people = subject.people();
     let reads = subject.reads();
-    let names = reads.iter().map(|read| read.table.as_str()).chain([history.entities.as_str()]);
+    let names = reads.iter().map(|read| read.table.as_str()).chain([people.entities.as_str()]);
     let pins = job.pin(names).await?;
-    let people = sample::people(job, &session, &pins, history, entities, seed).await?;
+    let people = sample::people(job, &session, &pins, (people, subject.reads_spine()), entities, seed).await?;
     let mut tables = BTreeMap::new();
     for read in &reads {
         let frame = pins.frame(&session, &read.table, job.as_of())?;
-        let rows = sample::rows_about(&session, &people, &history.entity, frame)?;
-        tables.insert(read.table.clone(), sample::collect(rows).await?);
+        let rows = sample::rows_about(&session, &people, &read.on, frame)?;
+        tables.insert(read.name.clone(), sample::collect(rows).await?);
     }
     proof::prove(&session, subject, &tables, &people, job.as_of(), seed).await
 }
 
-/// Every leak as an error of the definition that leaks; `None` if there is none.
-pub fn leakage_error(job: &Job, proofs: &[Proof]) -> Option<Error> {
+/// The first leak of each feature as an error of the definition; `None` if there is none.
+pub fn leakage_error(proofs: &[Proof]) -> Option<Error> {
     let mut found = Vec::new();
-    for subject in subjects(&job.project, |_| true) {
-        let proofs = proofs.iter().filter(|proof| proof.definition == subject.name());
-        found.extend(proofs.flat_map(|proof| &proof.leaks).map(|leak| diagnosis(subject.as_ref(), leak)));
+    for proof in proofs {
+        let mut told = BTreeSet::new();
+        let first = proof.leaks.iter().filter(|leak| told.insert(leak.difference.column.as_str()));
+        found.extend(first.map(|leak| leak.diagnostic.clone()));
     }
     (!found.is_empty()).then(|| diagnostic::into_error(found))
-}
-
-/// What leaked, where it is defined.
-pub fn diagnosis(subject: &dyn Subject, leak: &Leak) -> Diagnostic {
-    let Difference { column, expected, found, .. } = &leak.difference;
-    let message = format!("{} of {} sees the future of {} at {}", column, subject.name(), leak.entity, leak.as_of);
-    let diagnostic = subject.at(column, message).expected(format!("{expected}, whatever happens or is known later"));
-    let help = "a row counts only if event_time < as_of and _known_from <= as_of, and until _known_until";
-    diagnostic.found(format!("{found} with another future")).help(help)
 }

@@ -13,7 +13,6 @@ use serde::Serialize;
 
 use super::instants;
 use super::job::{Job, instant, quoted};
-use super::verify::subject::clocks;
 use crate::define::features::{Derived, Feature, FeatureGroup, Visibility};
 use crate::define::map::Map;
 use crate::define::{Diagnostic, Project};
@@ -190,7 +189,7 @@ async fn operator(
     let mut spine: Vec<Expr> = keys.iter().map(|(name, value)| lit(value.clone()).alias(name)).collect();
     spine.extend([instant(as_of).alias(pit::AS_OF), lit(0_i64).alias(pit::ROW)]);
     let spine = session.context().read_empty()?.select(spine)?;
-    let (time, ties) = clocks(&job.project, &group.history)?;
+    let (time, ties) = job.project.clocks(&group.history)?;
     let stream = pit::features(session, &group, time, ties, events.clone(), spine).await?;
     let schema = stream.schema();
     Ok(arrow::compute::concat_batches(&schema, &stream.try_collect::<Vec<_>>().await?)?)
@@ -204,7 +203,7 @@ async fn evidence(
     as_of: i64,
     limit: usize,
 ) -> Result<Evidence> {
-    let (time, ties) = clocks(&job.project, &group.history)?;
+    let (time, ties) = job.project.clocks(&group.history)?;
     let mut shown: Vec<String> = ties.to_vec();
     shown.extend(job.project.key(&group.history.table).iter().filter(|column| !ties.contains(column)).cloned());
     let texts = feature.of.iter().chain(&feature.filter).cloned().collect();

@@ -21,7 +21,7 @@ def lake() -> Path:
 
 
 def definitions(folder: str, kind: str) -> dict[str, dict]:
-    """The shipped definitions of one kind (`group`, `sequence`, `model`) by name."""
+    """The shipped definitions of one kind (`group`, `sql_features`, `sequence`, `model`) by name."""
     project = Path(os.environ.get("SCOREHOUSE_PROJECT", Path(__file__).parents[2]))
     texts = [path.read_text() for path in sorted((project / folder).glob("*.yaml"))]
     found = [yaml.safe_load(text) for text in texts]
@@ -29,7 +29,7 @@ def definitions(folder: str, kind: str) -> dict[str, dict]:
 
 
 MODELS = definitions("models", "model")
-GROUPS = definitions("features", "group")
+GROUPS = definitions("features", "group") | definitions("features", "sql_features")
 SEQUENCES = definitions("features", "sequence")
 
 TABLES = (

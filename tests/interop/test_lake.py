@@ -107,7 +107,7 @@ def test_features_have_one_row_per_entity(group):
     entity = GROUPS[group]["entity"]
     entities = table.select([entity] if isinstance(entity, str) else entity).to_pylist()
     assert len({tuple(row.values()) for row in entities}) == len(entities)
-    for name in GROUPS[group].get("derived", {}):
+    for name in [*GROUPS[group].get("derived", {}), *GROUPS[group].get("columns", {})]:
         assert name in table.column_names, f"{group}.{name} is declared and not stored"
 
 

@@ -11,6 +11,7 @@ mod functions;
 mod house;
 mod interleave;
 mod keys;
+mod leaks;
 mod lender;
 mod lineage;
 mod naive;

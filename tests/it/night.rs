@@ -54,6 +54,29 @@ fn a_second_run_of_the_night_commits_nothing() {
 }
 
 #[test]
+fn open_loans_are_those_that_the_events_leave_open() {
+    let book = "select l.loan_id, l.user_id, l.amount, l.instalments, coalesce(r.paid, 0) as paid, r.amount as repaid, \
+                coalesce(r.defaulted, 0) as defaulted from instalment_loan l left join (select loan_id, \
+                sum(case when kind = 'paid' then 1 else 0 end) as paid, \
+                sum(case when kind = 'defaulted' then 1 else 0 end) as defaulted, \
+                sum(case when kind = 'paid' then amount end) as amount from repayment \
+                group by loan_id) r on r.loan_id = l.loan_id";
+    let by_events = NIGHT.query(&format!(
+        "select count(*) as loans, count(distinct user_id) as users, cast(sum(amount - coalesce(repaid, 0)) as varchar) \
+         as owed from ({book}) where paid < instalments and defaulted = 0",
+    ));
+    let by_features = NIGHT.query(
+        "select sum(loans) as loans, sum(case when loans > 0 then 1 else 0 end) as users, \
+         cast(sum(owed) as varchar) as owed from features.open_loans",
+    );
+    assert!(by_events[0]["loans"].as_u64() > Some(100), "{by_events:?}");
+    assert_eq!(by_features, by_events);
+    let late = NIGHT.query("select min(days_overdue) as least, max(days_overdue) as most from features.open_loans");
+    let (least, most) = (late[0]["least"].as_f64().unwrap(), late[0]["most"].as_f64().unwrap());
+    assert!((-30.0..0.0).contains(&least) && (0.0..60.0).contains(&most), "{late:?}");
+}
+
+#[test]
 fn ingest_accounts_for_every_row() {
     let rows = NIGHT.query(
         "select source, sum(rows_read) as read, sum(rows_written) as written, sum(duplicates) as duplicate, \

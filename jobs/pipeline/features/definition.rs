@@ -2,7 +2,7 @@
 
 use datafusion::prelude::DataFrame;
 
-use crate::define::diagnostic::into_error;
+use crate::define::diagnostic::{Diagnostic, into_error};
 use crate::define::features::{FeatureGroup, History};
 use crate::define::sequence::Sequence;
 use crate::engine::pit::Compiled;
@@ -78,6 +78,22 @@ impl<'a> Definition<'a> {
         }
     }
 
+    /// Where a column is defined, with a message about it.
+    pub fn at(&self, column: &str, message: String) -> Diagnostic {
+        let (origin, path) = match self {
+            Definition::Group(group) => {
+                let feature = group.features.iter().find(|feature| feature.name == column).map(|f| &f.path);
+                let derived = group.derived.iter().find(|derived| derived.name == column).map(|d| &d.path);
+                (&group.origin, feature.or(derived))
+            }
+            Definition::Sequence(sequence) => {
+                let field = sequence.fields.iter().find(|field| field.name == column);
+                (&sequence.origin, field.map(|field| &field.path))
+            }
+        };
+        origin.at(path.map_or("", String::as_str), message)
+    }
+
     /// Ready to be computed from the project's tables as they are defined.
     pub fn compile(&self, job: &Job, session: &Session) -> Result<Ready> {
         let history = self.history();
@@ -127,6 +143,11 @@ impl Ready {
             (Some(union), Some(last)) => union.rows(tables.into_iter().chain([last]).collect()),
             (_, None) => Err(Error::internal("a history of no table")),
         }
+    }
+
+    /// Where several tables are interleaved: the sequence of one that they become.
+    pub fn union(&self) -> Option<&Union> {
+        self.union.as_ref()
     }
 
     /// The tables of events, each once, with the columns of their event times.

@@ -5,6 +5,7 @@ use arrow::compute::cast;
 use arrow::util::display::array_value_to_string;
 use serde::Serialize;
 
+use crate::define::types::type_name;
 use crate::error::{Error, Result};
 
 /// A cell that is not what it should be.
@@ -29,13 +30,20 @@ pub fn differences(expected: &RecordBatch, found: &RecordBatch) -> Result<Vec<Di
         let name = field.name();
         let other = found.column_by_name(name).ok_or_else(|| Error::internal(format!("no column {name}")))?;
         let other = if other.data_type().is_nested() { &cast(other, array.data_type())? } else { other };
-        if let Some(row) = first(array, other) {
-            let expected = array_value_to_string(array, row)?;
-            let found = array_value_to_string(other, row)?;
-            differences.push(Difference { row, column: name.clone(), expected, found });
-        }
+        let (row, expected, found) = match first(array, other) {
+            _ if array.data_type() != other.data_type() => {
+                (0, type_name(array.data_type()), type_name(other.data_type()))
+            }
+            Some(row) => (row, text(array, row)?, text(other, row)?),
+            None => continue,
+        };
+        differences.push(Difference { row, column: name.clone(), expected, found });
     }
     Ok(differences)
+}
+
+fn text(array: &ArrayRef, row: usize) -> Result<String> {
+    Ok(if array.is_null(row) { "null".to_string() } else { array_value_to_string(array, row)? })
 }
 
 /// Arrow compares values as bytes: NaN is NaN, and -0.0 is not 0.0.

@@ -21,6 +21,7 @@ use crate::error::Result;
 #[derive(Debug, Clone, Copy)]
 struct Fate {
     values: usize,
+    /// `None`: the times of those values, if they have any.
     time: Option<i64>,
     from: Option<i64>,
     until: Option<i64>,
@@ -28,19 +29,21 @@ struct Fate {
 
 /// The rows of a table, different from `as_of` on; and how many are new, gone, or other than they were.
 pub fn perturb(rows: &RecordBatch, read: &Read, as_of: i64, rng: &mut impl RngCore) -> Result<(RecordBatch, usize)> {
-    let none = vec![None; rows.num_rows()];
-    let clock = |name: Option<&str>| match name.and_then(|name| rows.column_by_name(name)) {
+    let clock = |name: &str| match rows.column_by_name(name) {
         Some(column) => micros(column),
-        None => Ok(none.clone()),
+        None => Ok(vec![None; rows.num_rows()]),
     };
     let has_versions = rows.column_by_name(KNOWN_FROM).is_some() && read.visibility == Visibility::Known;
-    let (times, from) = (clock(read.event_time.as_deref())?, clock(Some(KNOWN_FROM))?);
-    let until = clock(Some(KNOWN_UNTIL))?;
-    let mut other = Other { as_of, rows: rows.num_rows(), has_versions, rng, fates: Vec::new(), changed: 0 };
+    let times = read.event_times.iter().map(|name| clock(name)).collect::<Result<Vec<_>>>()?;
+    let (from, until) = (clock(KNOWN_FROM)?, clock(KNOWN_UNTIL)?);
+    let has_time = !times.is_empty();
+    let mut other = Other { as_of, rows: rows.num_rows(), has_time, has_versions, rng, fates: Vec::new(), changed: 0 };
     for row in 0..rows.num_rows() {
-        other.decide(Fate { values: row, time: times[row], from: from[row], until: until[row] });
+        // A row is seen from its first time on.
+        let first = times.iter().filter_map(|times| times[row]).min();
+        other.decide(first, Fate { values: row, time: None, from: from[row], until: until[row] });
     }
-    other.invent(read.event_time.is_some());
+    other.invent();
     let (fates, changed) = (other.fates, other.changed);
     Ok((built(rows, read, as_of, &fates)?, changed))
 }
@@ -48,6 +51,7 @@ pub fn perturb(rows: &RecordBatch, read: &Read, as_of: i64, rng: &mut impl RngCo
 struct Other<'a, R> {
     as_of: i64,
     rows: usize,
+    has_time: bool,
     /// Whether a decision goes by what was known.
     has_versions: bool,
     rng: &'a mut R,
@@ -56,8 +60,8 @@ struct Other<'a, R> {
 }
 
 impl<R: RngCore> Other<'_, R> {
-    fn decide(&mut self, row: Fate) {
-        let after = row.time.is_some_and(|time| time >= self.as_of);
+    fn decide(&mut self, time: Option<i64>, row: Fate) {
+        let after = time.is_some_and(|time| time >= self.as_of);
         let unknown = self.has_versions && row.from.is_none_or(|from| from > self.as_of);
         let open = self.has_versions && row.until.is_none_or(|until| until > self.as_of);
         if after || unknown {
@@ -81,24 +85,20 @@ impl<R: RngCore> Other<'_, R> {
 
     /// Somebody else's values; what keeps the row unseen stays: that it happens after, or that it is known after.
     fn change(&mut self, row: Fate, after: bool, unknown: bool) -> Fate {
-        let time = match row.time {
-            Some(_) if after => Some(self.later(0)),
-            Some(_) => Some(self.earlier()),
-            None => None,
-        };
+        let time = self.has_time.then(|| if after { self.later(0) } else { self.earlier() });
         let from = if unknown { Some(self.later(1)) } else { row.from };
         Fate { values: self.rng.random_range(0..self.rows), time, from, until: self.ending() }
     }
 
     /// Rows that nobody has seen yet.
-    fn invent(&mut self, has_time: bool) {
+    fn invent(&mut self) {
         let count = if self.rows == 0 { 0 } else { self.rows / 5 + 20 };
         for index in 0..count {
             let values = self.rng.random_range(0..self.rows);
-            let fate = match (has_time && index % 2 == 0, self.has_versions) {
+            let fate = match (self.has_time && index % 2 == 0, self.has_versions) {
                 (true, _) => Fate { values, time: Some(self.later(0)), from: Some(self.as_of), until: None },
                 (false, true) => {
-                    let time = has_time.then(|| self.earlier());
+                    let time = self.has_time.then(|| self.earlier());
                     Fate { values, time, from: Some(self.later(1)), until: None }
                 }
                 (false, false) => continue,
@@ -129,15 +129,17 @@ fn built(rows: &RecordBatch, read: &Read, as_of: i64, fates: &[Fate]) -> Result<
     let mut columns: Vec<ArrayRef> = Vec::new();
     for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
         let name = field.name().as_str();
-        let time = |fate: &Fate| fate.time;
-        // A date is its first instant, which must lie on the same side of as_of.
-        let date = |fate: &Fate| fate.time.map(|time| if time >= as_of { time + DAY - 1 } else { time });
-        columns.push(match (name, field.data_type()) {
-            (name, DataType::Date32) if Some(name) == read.event_time.as_deref() => clock(fates, date, field)?,
-            (name, _) if Some(name) == read.event_time.as_deref() => clock(fates, time, field)?,
-            (EVENT_DATE, _) if read.event_time.is_some() => clock(fates, time, field)?,
-            (KNOWN_FROM, _) => clock(fates, |fate| fate.from, field)?,
-            (KNOWN_UNTIL, _) => clock(fates, |fate| fate.until, field)?,
+        let is_time = read.event_times.iter().any(|time| time == name);
+        columns.push(match name {
+            KNOWN_FROM => clock(fates.iter().map(|fate| fate.from), field)?,
+            KNOWN_UNTIL => clock(fates.iter().map(|fate| fate.until), field)?,
+            _ if is_time || (name == EVENT_DATE && !read.event_times.is_empty()) => {
+                // A date is its first instant, which must lie on the same side of as_of.
+                let up = if is_time && field.data_type() == &DataType::Date32 { DAY - 1 } else { 0 };
+                let own = micros(column)?;
+                let new = |time: i64| if time >= as_of { time + up } else { time };
+                clock(fates.iter().map(|fate| fate.time.map(new).or(own[fate.values])), field)?
+            }
             _ => take(column, &values, None)?,
         });
     }
@@ -149,8 +151,7 @@ fn micros(column: &ArrayRef) -> Result<Vec<Option<i64>>> {
     Ok(column.as_primitive::<TimestampMicrosecondType>().iter().collect())
 }
 
-fn clock(fates: &[Fate], of: impl Fn(&Fate) -> Option<i64>, field: &Field) -> Result<ArrayRef> {
-    let values = fates.iter().map(of);
+fn clock(values: impl Iterator<Item = Option<i64>>, field: &Field) -> Result<ArrayRef> {
     let array: ArrayRef = match field.data_type() {
         DataType::Date32 => Arc::new(values.map(|v| v.map(|v| v.div_euclid(DAY) as i32)).collect::<Date32Array>()),
         _ => Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
@@ -207,8 +208,7 @@ mod tests {
             at in 0..20_i64, beside in -1..=1_i64, dates in any::<bool>(), seed in any::<u64>(),
         ) {
             let (rows, as_of) = (batch(&versions, dates), at * DAY + beside);
-            let event_time = Some("at".to_string());
-            let read = Read { table: "t".into(), event_time, visibility: Visibility::Known };
+            let read = Read::new("t", &["at"], &[]);
             let (other, changed) = perturb(&rows, &read, as_of, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
             prop_assert_eq!(seen(&rows, as_of), seen(&other, as_of));
             prop_assert!(versions.is_empty() || changed >= 20);

@@ -1,12 +1,18 @@
 //! The leakage proof of one definition: another future must not move a single bit of a feature.
+//!
+//! The rows of another future come in another order, and each instant is asked about alone. So a query is found out,
+//! too, whose result depends on the order of rows (a sum of floats, a choice among rows of equal time) or on the rest of
+//! the spine. It has seen no future, but nobody will compute the same again; it is told apart by computing it once more
+//! of the very same rows, in other orders.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt64Array};
 use arrow::compute::{cast, concat_batches, sort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType};
 use futures::TryStreamExt;
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -15,14 +21,19 @@ use super::difference::{Difference, differences};
 use super::perturb::perturb;
 use super::sample;
 use super::subject::Subject;
+use crate::define::Diagnostic;
 use crate::define::types::timestamp;
 use crate::engine::pit::{AS_OF, ROW};
+use crate::engine::plan::KNOWN_FROM;
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::instants;
 
 /// Instants beside tonight's: so many at random, and so many exactly at events.
 const INSTANTS: usize = 2;
+
+/// Orders of rows in which a feature that moved is computed again.
+const ORDERS: usize = 3;
 
 /// What was tried, and every feature that moved.
 #[derive(Debug, Serialize)]
@@ -35,13 +46,26 @@ pub struct Proof {
     pub leaks: Vec<Leak>,
 }
 
-/// A feature that saw what it must not see.
+/// A feature that moved, though its decision could see nothing of what changed.
 #[derive(Debug, Clone, Serialize)]
 pub struct Leak {
+    pub cause: Cause,
     pub entity: String,
     pub as_of: String,
     #[serde(flatten)]
     pub difference: Difference,
+    /// What to say of it, at its place.
+    #[serde(skip)]
+    pub diagnostic: Diagnostic,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// It saw what it must not see.
+    Future,
+    /// It is another for the same rows, too.
+    Unstable,
 }
 
 /// Computes the features of `people` at some instants, then at each instant again with another future. `tables` are
@@ -56,43 +80,97 @@ pub async fn prove(
 ) -> Result<Proof> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let moments = moments(subject, tables, tonight, &mut rng)?;
-    let entity = &subject.people().entity;
-    let names = sample::names(people, entity)?;
+    let names = sample::names(people, &subject.people().entity)?;
     let spines = spines(people, &moments)?;
     let whole = concat_batches(&spines[0].schema(), &spines)?;
     let truth = compute(session, subject, tables, &whole).await?;
+    let is_feature = |field: &&Arc<Field>| whole.schema().field_with_name(field.name()).is_err();
     let mut proof = Proof {
         definition: subject.name(),
         spine_rows: whole.num_rows(),
-        features: truth.num_columns() - entity.len() - 2,
+        features: truth.schema().fields().iter().filter(is_feature).count(),
         perturbed: 0,
         leaks: Vec::new(),
     };
     for (index, (spine, as_of)) in spines.iter().zip(moments).enumerate() {
         let mut others = BTreeMap::new();
         for read in subject.reads() {
-            let (other, changed) = perturb(table(tables, &read.table)?, &read, as_of, &mut rng)?;
+            let (other, changed) = perturb(table(tables, &read.name)?, &read, as_of, &mut rng)?;
             proof.perturbed += changed;
-            others.insert(read.table, other);
+            others.insert(read.name, shuffled(&other, &mut rng)?);
         }
         let before = truth.slice(index * people.num_rows(), people.num_rows());
-        let moved = match compute(session, subject, &others, spine).await {
-            Ok(after) => differences(&before, &after)?,
+        let (moved, unstable) = match compute(session, subject, &others, spine).await {
+            Ok(after) => {
+                let moved = differences(&before, &after)?;
+                let again = if moved.is_empty() { 0 } else { ORDERS };
+                (moved, unstable(session, subject, tables, (spine, &before), again, &mut rng).await?)
+            }
             // What fails because of rows that it must not see has seen them.
-            Err(error) if error.kind() == Kind::Data => vec![failure(&error)],
+            Err(error) if error.kind() == Kind::Data => (vec![failure(&error)], BTreeSet::new()),
             Err(error) => return Err(error),
         };
         for difference in moved {
-            let entity = names[difference.row].clone();
-            proof.leaks.push(Leak { entity, as_of: instants::text(as_of), difference });
+            let cause = if unstable.contains(&difference.column) { Cause::Unstable } else { Cause::Future };
+            let (entity, as_of) = (names[difference.row].clone(), instants::text(as_of));
+            let diagnostic = diagnosis(subject, cause, &difference, &format!("{entity} at {as_of}"));
+            proof.leaks.push(Leak { cause, entity, as_of, difference, diagnostic });
         }
     }
     Ok(proof)
 }
 
+/// What leaked, where it is defined.
+fn diagnosis(subject: &dyn Subject, cause: Cause, difference: &Difference, whose: &str) -> Diagnostic {
+    let Difference { column, expected, found, .. } = difference;
+    let (does, always, other, help) = match cause {
+        Cause::Future => (
+            "sees the future of",
+            "whatever happens or is known later",
+            "with another future",
+            "a row counts only if event_time < as_of and _known_from <= as_of, and until _known_until",
+        ),
+        Cause::Unstable => (
+            "is not always the same for",
+            "in whatever order rows come, and whoever else is asked about",
+            "of the same rows in another order, or without the rest of the spine",
+            "sum decimals instead of floats, order by a key where times are equal, and look at no other row of the spine",
+        ),
+    };
+    let diagnostic = subject.at(column, format!("{column} of {} {does} {whose}", subject.name()));
+    diagnostic.expected(format!("{expected}, {always}")).found(format!("{found} {other}")).help(help)
+}
+
 fn failure(error: &Error) -> Difference {
     let (expected, found) = ("values".to_string(), format!("an error: {error}"));
     Difference { row: 0, column: "every feature".into(), expected, found }
+}
+
+/// The columns that are not what they were when computed from the same rows in other orders, for this spine alone.
+async fn unstable(
+    session: &Session,
+    subject: &dyn Subject,
+    tables: &BTreeMap<String, RecordBatch>,
+    (spine, before): (&RecordBatch, &RecordBatch),
+    times: usize,
+    rng: &mut ChaCha8Rng,
+) -> Result<BTreeSet<String>> {
+    let mut columns = BTreeSet::new();
+    for _ in 0..times {
+        let mut others = BTreeMap::new();
+        for (name, rows) in tables {
+            others.insert(name.clone(), shuffled(rows, rng)?);
+        }
+        let again = compute(session, subject, &others, spine).await?;
+        columns.extend(differences(before, &again)?.into_iter().map(|difference| difference.column));
+    }
+    Ok(columns)
+}
+
+fn shuffled(rows: &RecordBatch, rng: &mut ChaCha8Rng) -> Result<RecordBatch> {
+    let mut order: Vec<u64> = (0..rows.num_rows() as u64).collect();
+    order.shuffle(rng);
+    Ok(take_record_batch(rows, &UInt64Array::from(order))?)
 }
 
 /// Tonight, some instants of the history, and some at which something happens.
@@ -104,9 +182,13 @@ fn moments(
 ) -> Result<Vec<i64>> {
     let mut times: Vec<i64> = Vec::new();
     for read in subject.reads() {
-        let Some(name) = &read.event_time else { continue };
-        let Some(column) = table(tables, &read.table)?.column_by_name(name) else { continue };
-        times.extend(cast(column, &timestamp())?.as_primitive::<TimestampMicrosecondType>().iter().flatten());
+        // Where nothing happens, something becomes known.
+        let versions = [KNOWN_FROM.to_string()];
+        let clocks = if read.event_times.is_empty() { &versions[..] } else { &read.event_times };
+        let rows = table(tables, &read.name)?;
+        for column in clocks.iter().filter_map(|name| rows.column_by_name(name)) {
+            times.extend(cast(column, &timestamp())?.as_primitive::<TimestampMicrosecondType>().iter().flatten());
+        }
     }
     times.retain(|time| *time < tonight);
     let mut moments = Vec::new();
@@ -121,7 +203,7 @@ fn moments(
 }
 
 /// Everybody at each instant; `_row` counts through all of them.
-fn spines(people: &RecordBatch, moments: &[i64]) -> Result<Vec<RecordBatch>> {
+pub fn spines(people: &RecordBatch, moments: &[i64]) -> Result<Vec<RecordBatch>> {
     let count = people.num_rows();
     let mut fields: Vec<Arc<Field>> = people.schema().fields().iter().cloned().collect();
     fields.push(Arc::new(Field::new(AS_OF, timestamp(), false)));

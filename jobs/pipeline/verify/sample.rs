@@ -10,23 +10,27 @@ use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 
 use crate::define::features::History;
+use crate::engine::plan::{KNOWN_FROM, KNOWN_UNTIL};
 use crate::engine::session::Session;
 use crate::error::Result;
 use crate::pipeline::job::{Job, Pins, digest, quoted};
 use crate::pipeline::{features, spine};
 
-/// At most `count` of the entities of tonight, one row each of the entity's columns, in the order of their keys: those
-/// whose hash with the seed is least, so that the same are chosen in whatever order they come.
+/// At most `count` of the entities of tonight, one row each, in the order of their keys: those whose hash with the seed
+/// is least, so that the same are chosen in whatever order they come. A row has the entity's columns, or where `whole`
+/// all of them.
 pub async fn people(
     job: &Job,
     session: &Session,
     pins: &Pins,
-    history: &History,
+    (history, whole): (&History, bool),
     count: usize,
     seed: u64,
 ) -> Result<RecordBatch> {
-    let everybody = features::everybody(job, session, pins, history)?;
-    let everybody = everybody.select(keys(&history.entity))?;
+    let everybody = match whole {
+        true => pins.current(session, &history.entities, job.as_of())?.drop_columns(&[KNOWN_FROM, KNOWN_UNTIL])?,
+        false => features::everybody(job, session, pins, history)?.select(keys(&history.entity))?,
+    };
     let schema = Arc::new(everybody.schema().as_arrow().clone());
     let mut stream = everybody.execute_stream().await?;
     let mut chosen: BTreeMap<Vec<u8>, (String, RecordBatch)> = BTreeMap::new();
@@ -45,18 +49,28 @@ pub async fn people(
     Ok(concat_batches(&schema, chosen.iter().map(|(_, batch)| batch))?)
 }
 
-/// The rows of a table about these people; all rows of one that does not name the entity.
-pub fn rows_about(session: &Session, people: &RecordBatch, entity: &[String], table: DataFrame) -> Result<DataFrame> {
-    let mut sampled = Vec::new();
-    for name in entity {
-        let Ok(field) = table.schema().field_with_unqualified_name(name) else { return Ok(table) };
-        sampled.push(cast(Expr::from(quoted(name)), field.data_type().clone()).alias(format!("sampled_{name}")));
+/// The rows of a table about these people: those with a column (first) equal to one of theirs (second); all rows of a
+/// table that has none of the columns.
+pub fn rows_about(
+    session: &Session,
+    people: &RecordBatch,
+    on: &[(String, String)],
+    table: DataFrame,
+) -> Result<DataFrame> {
+    let (mut theirs, mut keys, mut renamed) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, of_people) in on {
+        let Ok(field) = table.schema().field_with_unqualified_name(name) else { continue };
+        let key = format!("sampled_{name}");
+        keys.push(cast(Expr::from(quoted(of_people)), field.data_type().clone()).alias(&key));
+        theirs.push(name.as_str());
+        renamed.push(key);
     }
-    let renamed: Vec<String> = entity.iter().map(|name| format!("sampled_{name}")).collect();
-    let (on, renamed): (Vec<&str>, Vec<&str>) =
-        (entity.iter().map(String::as_str).collect(), renamed.iter().map(String::as_str).collect());
-    let people = session.context().read_batch(people.clone())?.select(sampled)?;
-    Ok(table.join(people, JoinType::LeftSemi, &on, &renamed, None)?)
+    if theirs.is_empty() {
+        return Ok(table);
+    }
+    let people = session.context().read_batch(people.clone())?.select(keys)?;
+    let renamed: Vec<&str> = renamed.iter().map(String::as_str).collect();
+    Ok(table.join(people, JoinType::LeftSemi, &theirs, &renamed, None)?)
 }
 
 /// All rows of a frame in one batch.
