@@ -87,7 +87,7 @@ impl<'a> Definition<'a> {
             let mut sources = Vec::new();
             let mut tables = Vec::new();
             for strand in &interleaved.strands {
-                let schema = job.catalog.relation_schema(&strand.table);
+                let schema = job.catalog.storage_schema(&strand.table);
                 let source = schema.and_then(|schema| load::strand_source(&job.project, strand, schema));
                 let source = source.ok_or_else(|| unreadable(&strand.table))?;
                 tables.push((strand.table.clone(), source.event_time.clone()));
@@ -98,7 +98,7 @@ impl<'a> Definition<'a> {
             let compiled = Compiled::sequence(session, &union.sequence, time, ties, &union.schema);
             return Ok(Ready { compiled: compiled.map_err(into_error)?, union: Some(union), tables });
         }
-        let table = job.catalog.relation_schema(&history.table).ok_or_else(|| unreadable(&history.table))?;
+        let table = job.catalog.storage_schema(&history.table).ok_or_else(|| unreadable(&history.table))?;
         let time = job.project.time_of(history).ok_or_else(|| unreadable(&history.table))?;
         let ties = job.project.tie_breaker(&history.table);
         let compiled = match self {
