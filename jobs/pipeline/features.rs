@@ -15,7 +15,7 @@ pub mod way;
 
 use std::sync::{Arc, Mutex};
 
-use arrow::array::{Date32Array, RecordBatch};
+use arrow::array::{Date32Array, RecordBatch, new_null_array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::NaiveDate;
@@ -38,7 +38,7 @@ use crate::define::types::timestamp;
 use crate::engine::pit::{self, SIDE, Side};
 use crate::engine::session::Session;
 use crate::error::{Context, Error, Result};
-use crate::lake::{Replace, TableSpec, Unit, Writer, documented};
+use crate::lake::{COMMENT, Replace, Snapshot, TableSpec, Unit, Writer, documented};
 
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
@@ -62,7 +62,8 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
     // What is asked for in full is computed and committed, even if it was before.
     let salt = if job.full { job.run_id.as_str() } else { "" };
     let unit = job.unit("features", &path, &format!("{text}{salt}"), &pins);
-    if let Some(existing) = job.lake.snapshot(&path).await?
+    let existing = job.lake.snapshot(&path).await?;
+    if let Some(existing) = &existing
         && existing.committed(&unit.key).await? == Some(unit.fingerprint)
         && !job.full
     {
@@ -73,7 +74,7 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
     let ready = definition.compile(job, &session)?;
     let compiled = &ready.compiled;
     let way = way::choose(job, &path, &ready, &pins).await?;
-    let schema = stored_schema(compiled.schema().as_ref(), history);
+    let schema = stored_schema(compiled.schema().as_ref(), history, existing.as_ref());
     let spec = TableSpec {
         name: path.clone(),
         description: definition.description().to_string(),
@@ -92,7 +93,9 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
     };
     let source = Source { job, session: &session, pins: &pins, history, ready: &ready };
     writing.all(source.start(&way).await?).await?;
-    if let Some(lost) = writing.take_lost(&history.entity)? {
+    let lost = writing.take_lost(&history.entity)?;
+    let rebuilt = lost.as_ref().map_or(0, RecordBatch::num_rows);
+    if let Some(lost) = lost {
         writing.all(source.rebuild(lost).await?).await?;
     }
     let info = job.commit_info("features", &text, &pins);
@@ -105,6 +108,9 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
     let nameless = source.nameless().await?;
     let mut written = Written::new(path, &outcome, step.seconds()).detail("way", way.name()).detail("why", way.why);
     let mut done = format!("{} entities × {} columns", thousands(written.rows), schema.fields().len() - 2);
+    if rebuilt > 0 {
+        written = written.detail("rebuilt", rebuilt);
+    }
     if nameless > 0 {
         written = written.detail("null_entities", nameless);
         done += &format!(", {} events of no entity left out", thousands(nameless));
@@ -285,8 +291,8 @@ pub fn everybody(job: &Job, session: &Session, pins: &Pins, history: &History) -
     Ok(people.select(columns)?)
 }
 
-/// entity…, as_of, the computed columns, logical_date.
-pub(super) fn stored_schema(computed: &Schema, history: &History) -> SchemaRef {
+/// entity…, as_of, the computed columns, those that only earlier nights have, logical_date.
+pub(super) fn stored_schema(computed: &Schema, history: &History, existing: Option<&Snapshot>) -> SchemaRef {
     let mut fields: Vec<Field> = Vec::new();
     for field in computed.fields().iter().filter(|f| history.entity.contains(f.name())) {
         fields.push(documented(field.name(), field.data_type().clone(), false, "The entity."));
@@ -294,16 +300,30 @@ pub(super) fn stored_schema(computed: &Schema, history: &History) -> SchemaRef {
     fields.push(documented("as_of", timestamp(), false, "The instant at which the row is what was known."));
     let ours = |name: &String| history.entity.contains(name) || name == "as_of" || name == "_row";
     fields.extend(computed.fields().iter().filter(|f| !ours(f.name())).map(|f| f.as_ref().clone()));
+    if let Some(existing) = existing {
+        let gone = |field: &&Arc<Field>| field.is_nullable() && fields.iter().all(|f| f.name() != field.name());
+        let gone: Vec<Field> = existing.schema().fields().iter().filter(gone).map(|field| retired(field)).collect();
+        fields.extend(gone);
+    }
     fields.push(documented("logical_date", DataType::Date32, false, "The night that computed the row."));
     Arc::new(Schema::new(fields))
 }
 
-/// The stored columns of a computed batch, with the night's date.
+/// A column that the definition has no longer: it stays for the nights that have it, and is null from now on.
+fn retired(field: &Field) -> Field {
+    const SAYS: &str = "No longer computed";
+    let doc = field.metadata().get(COMMENT).map_or("", String::as_str);
+    let doc = if doc.starts_with(SAYS) { doc.to_string() } else { format!("{SAYS}. {doc}") };
+    documented(field.name(), field.data_type().clone(), true, &doc)
+}
+
+/// The stored columns of a computed batch, with the night's date; null where nothing was computed.
 pub(super) fn dated(batch: &RecordBatch, schema: &SchemaRef, date: NaiveDate) -> Result<RecordBatch> {
     let mut columns = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
         columns.push(match batch.column_by_name(field.name()) {
             Some(column) => column.clone(),
+            None if field.is_nullable() => new_null_array(field.data_type(), batch.num_rows()),
             None => Arc::new(Date32Array::from_value(date.to_epoch_days(), batch.num_rows())),
         });
     }
@@ -311,7 +331,7 @@ pub(super) fn dated(batch: &RecordBatch, schema: &SchemaRef, date: NaiveDate) ->
 }
 
 /// The stored rows of a night, with every column.
-pub fn stored(session: &Session, snapshot: &crate::lake::Snapshot, date: NaiveDate) -> Result<DataFrame> {
+pub fn stored(session: &Session, snapshot: &Snapshot, date: NaiveDate) -> Result<DataFrame> {
     let night = snapshot.provider_of(&[date.to_string()].into())?;
     let day = datafusion::common::ScalarValue::Date32(Some(date.to_epoch_days()));
     Ok(session.context().read_table(night)?.filter(col("logical_date").eq(datafusion::prelude::lit(day)))?)

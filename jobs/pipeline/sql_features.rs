@@ -28,7 +28,8 @@ pub async fn night(job: &Job, features: &SqlFeatures) -> Result<Written> {
     let pins = job.pin(features.tables()).await?;
     let text = definition_text(features)?;
     let unit = job.unit("features", &path, &text, &pins);
-    if let Some(existing) = job.lake.snapshot(&path).await?
+    let existing = job.lake.snapshot(&path).await?;
+    if let Some(existing) = &existing
         && existing.committed(&unit.key).await? == Some(unit.fingerprint)
     {
         step.done("unchanged");
@@ -38,7 +39,7 @@ pub async fn night(job: &Job, features: &SqlFeatures) -> Result<Written> {
     let people = population(features);
     let spine = numbered(everybody(job, &session, &pins, &people)?, &features.entity)?;
     let mut stream = compute(job, &session, &pins, features, spine).await?;
-    let schema = stored_schema(&stream.schema(), &people);
+    let schema = stored_schema(&stream.schema(), &people, existing.as_ref());
     let spec = TableSpec {
         name: path.clone(),
         description: features.description.clone(),

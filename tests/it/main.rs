@@ -9,6 +9,7 @@ mod bad_definitions;
 mod bad_input;
 mod functions;
 mod house;
+mod incremental;
 mod interleave;
 mod keys;
 mod leaks;
