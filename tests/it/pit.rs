@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Int64Type, Schema};
 use datafusion::common::ScalarValue;
 use futures::TryStreamExt;
 use proptest::prelude::*;
@@ -130,6 +130,28 @@ fn an_overflow_names_the_entity_and_is_bad_data() {
     assert_eq!(error.kind(), Kind::Data);
     let text = error.to_string();
     assert!(text.contains("user_id = 1") && text.contains("units: the sum overflows int64"), "{text}");
+}
+
+#[test]
+fn an_entity_goes_on_in_the_next_batch_of_the_spine() {
+    // Users 1 to 3 with an event an hour, and decisions in between: more of them than a batch holds.
+    let event =
+        |i: i64| Event { user: Some(1 + i % 3), id: i, time: Some(START + i / 3 * HOUR), from: START, ..some_event() };
+    let events: Vec<Event> = (0..3 * 48).map(event).collect();
+    let ask = |i: i64| Ask { user: Some(1 + i % 3), as_of: START + i / 3 * 6 * 1_000_000 };
+    let asks: Vec<Ask> = (0..3 * 20_000).map(ask).collect();
+    let group = group("visibility: event_time\naggregations:\n- {fn: count}\n- {fn: count, over: [12h]}\n");
+    for threads in [1, 2] {
+        let result = compute(&group, &table(&events), &spine(&asks), threads).unwrap();
+        assert_eq!(result.num_rows(), asks.len());
+        let column = |name: &str| result.column_by_name(name).unwrap().as_primitive::<Int64Type>().values().to_vec();
+        for ((row, all), recent) in column("_row").into_iter().zip(column("count")).zip(column("count_12h")) {
+            let as_of = asks[row as usize].as_of;
+            let before =
+                |from: i64| (0..48).filter(|hour| (from..as_of).contains(&(START + hour * HOUR))).count() as i64;
+            assert_eq!((all, recent), (before(0), before(as_of - 12 * HOUR)), "{as_of}");
+        }
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
-use arrow::row::Row;
+use arrow::row::{OwnedRow, Row};
 use arrow::util::display::array_value_to_string;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as PlanResult};
@@ -180,6 +180,7 @@ impl ExecutionPlan for PitExec {
             keys: keys()?,
             spine_schema: self.spine.schema(),
             spine_kernel: Loaded::new(&self.plan).map_err(wrap)?,
+            entity: None,
             others: Others::new(&self.plan).map_err(wrap)?,
             visible: (0, Visible::default()),
             plan: self.plan.clone(),
@@ -291,6 +292,8 @@ struct Merge {
     keys: Keys,
     spine_schema: SchemaRef,
     spine_kernel: Loaded,
+    /// Of the last row of the spine: it may go on in the next batch.
+    entity: Option<OwnedRow>,
     others: Others,
     /// The clocks of the chunk of that number.
     visible: (usize, Visible),
@@ -331,13 +334,18 @@ impl Merge {
             .filter(|times| times.null_count() == 0)
             .ok_or_else(|| Error::internal("a spine row has no as_of"))?;
         for row in 0..batch.num_rows() {
-            if row == 0 || keys.row(row) != keys.row(row - 1) {
+            let goes_on = match row {
+                0 => self.entity.as_ref().is_some_and(|entity| entity.row() == keys.row(0)),
+                row => keys.row(row) == keys.row(row - 1),
+            };
+            if !goes_on {
                 let entity = self.seek(keys.row(row)).await?;
                 self.spine_kernel.enter(&self.events, entity, &self.visible.1, &self.plan)?;
             }
             let decided = self.spine_kernel.decide(times.value(row), &self.visible.1, &self.plan);
             decided.map_err(|fault| Error::data(format!("{}: {}", self.place(batch, row), fault.0)))?;
         }
+        self.entity = batch.num_rows().checked_sub(1).map(|last| keys.row(last).owned()).or(self.entity.take());
         self.spine_kernel.finish(batch, &self.plan)
     }
 

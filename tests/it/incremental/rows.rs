@@ -19,7 +19,11 @@ fn begun() -> World {
 /// A payment of u1 on that day.
 fn today(world: &World, day: i128) {
     let date = date(day);
-    deliver(world, &format!("day={date}/a.parquet"), &[pay(&format!("a{day}"), "u1", &format!("{date}T10:00:00Z"), 70)]);
+    deliver(
+        world,
+        &format!("day={date}/a.parquet"),
+        &[pay(&format!("a{day}"), "u1", &format!("{date}T10:00:00Z"), 70)],
+    );
 }
 
 /// What a user paid within ten days, in hundredths.
