@@ -77,17 +77,21 @@ fn as_json(graph: &Graph) -> Value {
     })
 }
 
+/// In the order in which data flow.
+const KINDS: [Kind; 7] =
+    [Kind::Source, Kind::Table, Kind::Group, Kind::SqlFeatures, Kind::Sequence, Kind::Attributes, Kind::Model];
+
 /// A line for each dataset.
 fn summary(graph: &Graph) -> String {
     let mut text = String::new();
-    for kind in [Kind::Source, Kind::Table, Kind::Group, Kind::Sequence, Kind::Model] {
+    for kind in KINDS {
         for (place, _) in graph.nodes().filter(|(place, node)| node.kind == kind && place.column.is_none()) {
-            let what = json!(kind).as_str().unwrap_or_default().to_string();
+            let what = json!(kind).as_str().unwrap_or_default().replace("sql_features", "query");
             let columns = match graph.columns(&place.dataset).count() {
                 0 => String::new(),
                 n => format!("{n} columns"),
             };
-            let row = format!("{what:<8}  {:<24}  {columns:>12}", place.name());
+            let row = format!("{what:<10}  {:<24}  {columns:>12}", place.name());
             text.push_str(row.trim_end());
             for (arrow, direction) in [('←', Direction::Up), ('→', Direction::Down)] {
                 let names: BTreeSet<String> = graph

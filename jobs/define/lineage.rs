@@ -68,14 +68,17 @@ pub enum Kind {
     Source,
     Table,
     Group,
+    SqlFeatures,
     Sequence,
+    Attributes,
     Model,
 }
 
 /// A column, or with `column: None` the rows of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// As below the lake's root: `tables/payment`, `features/payments`, `sequences/…`, `models/…`.
+    /// As below the lake's root: `tables/payment`, `features/payments`, `sequences/…`, `models/…`; and `attributes/…`,
+    /// which are not stored.
     pub dataset: String,
     pub column: Option<String>,
 }

@@ -1,18 +1,17 @@
 //! The `lineage` job: every column of a project and what it comes from. No storage is touched.
 
-use std::collections::BTreeMap;
+mod features;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::load::{self, Loaded};
-use crate::define::features::{Feature, Function, History};
 use crate::define::lineage::{Graph, Kind, Node, Place, Through};
 use crate::define::model::{Label, Scoring, SpineKind};
-use crate::define::sequence::FieldValue;
 use crate::define::source::Pii;
-use crate::define::{FeatureGroup, Model, Sequence, Source, Table, diagnostic, inputs};
+use crate::define::{Model, Source, Table, diagnostic, inputs};
 use crate::engine::plan::EVENT_DATE;
 use crate::engine::plan::lineage::{Uses, column, rows};
 use crate::error::Result;
@@ -26,6 +25,8 @@ pub fn run(root: &Path) -> Result<Graph> {
     project.tables.values().try_for_each(|table| build.table(table))?;
     project.groups.values().try_for_each(|group| build.group(group))?;
     project.sequences.values().try_for_each(|sequence| build.sequence(sequence))?;
+    project.sql_features.values().try_for_each(|features| build.query(features))?;
+    project.attributes.values().try_for_each(|attributes| build.attributes(attributes))?;
     project.models.values().try_for_each(|model| build.model(model))?;
     Ok(build.graph)
 }
@@ -86,111 +87,6 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// What the rows of a group or sequence depend on, and every column with them.
-    fn history(&mut self, of: &Place, history: &History) -> Result<()> {
-        let (table, entities) = (history.table.as_str(), history.entities.as_str());
-        let mut uses = Uses::from([(Through::Rows, rows(table)), (Through::Rows, rows(entities))]);
-        for key in &history.entity {
-            uses.extend([(Through::Entity, column(table, key)), (Through::Entity, column(entities, key))]);
-        }
-        uses.extend(self.time(history).map(|time| (Through::Time, column(table, time))));
-        if let Some(filter) = &history.filter {
-            uses.extend(self.over(table, filter, Through::Filter)?);
-        }
-        self.link(of, uses);
-        Ok(())
-    }
-
-    fn time<'a>(&'a self, history: &'a History) -> Option<&'a str> {
-        history.event_time.as_deref().or_else(|| self.loaded.project.event_time(&history.table))
-    }
-
-    fn ties(&self, history: &History) -> Uses {
-        let ties = self.loaded.project.tie_breaker(&history.table);
-        ties.iter().map(|tie| (Through::Order, column(&history.table, tie))).collect()
-    }
-
-    fn group(&mut self, group: &FeatureGroup) -> Result<()> {
-        let dataset = format!("features/{}", group.name);
-        self.add(Place::rows(&dataset), Kind::Group, &group.description, None);
-        self.history(&Place::rows(&dataset), &group.history)?;
-        // By name: what a derived column comes from that mentions it. Hidden features are looked through.
-        let mut columns: BTreeMap<&str, Uses> = BTreeMap::new();
-        for feature in &group.features {
-            let place = Place::column(&dataset, &feature.name);
-            let uses = self.feature(&group.history, feature)?;
-            if feature.hidden {
-                columns.insert(&feature.name, uses);
-                continue;
-            }
-            columns.insert(&feature.name, [(Through::Value, place.clone())].into());
-            self.link(&place, uses);
-            self.add(place, Kind::Group, &feature.doc, None);
-        }
-        for derived in &group.derived {
-            let place = Place::column(&dataset, &derived.name);
-            // Names are all that matters here; that the types fit has been checked.
-            let fields: Vec<Field> = columns.keys().map(|name| Field::new(*name, DataType::Float64, true)).collect();
-            let named =
-                self.loaded.catalog.uses(&derived.expression, &Schema::new(fields), |name| Place::rows(name))?;
-            for (through, name) in named {
-                let uses = columns.get(name.dataset.as_str()).cloned().unwrap_or_default();
-                self.link(&place, uses.into_iter().map(|(inner, from)| (through.over(inner), from)).collect());
-            }
-            columns.insert(&derived.name, [(Through::Value, place.clone())].into());
-            self.add(place, Kind::Group, &derived.doc, None);
-        }
-        Ok(())
-    }
-
-    fn feature(&self, history: &History, feature: &Feature) -> Result<Uses> {
-        use Function::{Count, MeanGap, TimeSinceFirst, TimeSinceLast};
-        let table = history.table.as_str();
-        let of_time = matches!(feature.function, MeanGap { .. } | TimeSinceFirst { .. } | TimeSinceLast { .. });
-        let mut uses = Uses::new();
-        if of_time {
-            uses.extend(self.time(history).map(|time| (Through::Value, column(table, time))));
-        } else if feature.function == Count {
-            uses.insert((Through::Value, rows(table)));
-        }
-        if let Some(of) = &feature.of {
-            // To those two, `of` only says which rows have it.
-            let through = if of_time || feature.function == Count { Through::Filter } else { Through::Value };
-            uses.extend(self.over(table, of, through)?);
-        }
-        if let Some(filter) = &feature.filter {
-            uses.extend(self.over(table, filter, Through::Filter)?);
-        }
-        if feature.function.needs_order() {
-            uses.extend(self.ties(history));
-        }
-        Ok(uses)
-    }
-
-    fn sequence(&mut self, sequence: &Sequence) -> Result<()> {
-        let dataset = format!("sequences/{}", sequence.name);
-        let history = &sequence.history;
-        self.add(Place::rows(&dataset), Kind::Sequence, &sequence.description, None);
-        self.history(&Place::rows(&dataset), history)?;
-        self.link(&Place::rows(&dataset), self.ties(history));
-        for field in &sequence.fields {
-            let place = Place::column(&dataset, &field.name);
-            let (uses, doc) = match &field.value {
-                FieldValue::Of(of) => {
-                    let schema = self.loaded.catalog.relation_schema(&history.table);
-                    (self.over(&history.table, of, Through::Value)?, comment(&schema, of))
-                }
-                FieldValue::SincePrevious(_) | FieldValue::TimeSince(_) => {
-                    let time = self.time(history).map(|time| (Through::Value, column(&history.table, time)));
-                    (time.into_iter().collect(), String::new())
-                }
-            };
-            self.link(&place, uses);
-            self.add(place, Kind::Sequence, &doc, None);
-        }
-        Ok(())
-    }
-
     fn model(&mut self, model: &Model) -> Result<()> {
         let place = Place::rows(format!("models/{}", model.name));
         self.add(place.clone(), Kind::Model, &model.description, None);
@@ -202,6 +98,9 @@ impl Build<'_> {
         };
         let feature = |input: &inputs::Input| match input.group.as_str() {
             "spine" => column(spine, &input.feature),
+            group if project.attributes.contains_key(group) => {
+                Place::column(format!("attributes/{group}"), &input.feature)
+            }
             group => Place::column(format!("features/{group}"), &input.feature),
         };
         for input in inputs::resolve(project, model).map_err(diagnostic::into_error)? {

@@ -76,6 +76,33 @@ comes from
 }
 
 #[test]
+fn a_query_comes_from_its_tables_and_from_who_exists() {
+    let expected = "\
+open_loans.owed: What is left to pay back of them; null without one.
+
+comes from
+├─ repayments.amount ← repayment.amount
+├─ instalment_loan.amount
+├─ filter: repayments.kind ← repayment.kind
+└─ rows: open_loans
+   ├─ filter: repayments.kind …
+   ├─ filter: instalment_loan.instalments
+   ├─ join: repayments.loan_id ← repayment.loan_id
+   ├─ join: repayments.recorded_at ← repayment.recorded_at
+   ├─ join: users.user_id ← user.user_id
+   ├─ join: instalment_loan.loan_id, instalment_loan.opened_at, instalment_loan.user_id
+   ├─ group: instalment_loan.amount, instalment_loan.instalments, instalment_loan.loan_id, instalment_loan.opened_at
+   ├─ entity: users.user_id …
+   ├─ rows: repayments
+   │  └─ rows: repayment
+   ├─ rows: users
+   │  └─ rows: user
+   └─ rows: instalment_loan
+";
+    assert_eq!(said(&["open_loans.owed", "--upstream"]), expected);
+}
+
+#[test]
 fn without_a_name_every_dataset_has_a_line() {
     let text = said(&[]);
     let line = |name: &str| text.lines().find(|line| line.split_whitespace().nth(1) == Some(name)).unwrap().to_string();
@@ -84,6 +111,7 @@ fn without_a_name_every_dataset_has_a_line() {
         words("order_payments"),
         "table order_payments 13 columns ← payment, purchase_order → payment_orders, payments"
     );
+    assert_eq!(words("open_loans"), "query open_loans 3 columns ← instalment_loan, repayments, users");
     assert!(words("credit").starts_with("model credit ← activity, baskets, instalment_book,"), "{text}");
 }
 
@@ -198,13 +226,67 @@ fn features_depend_on_what_they_name() {
 }
 
 #[test]
+fn queries_attributes_and_interleaved_tables() {
+    let graph = lineage::run(&root().join("tests/projects/lender")).unwrap();
+    assert_eq!(
+        parents(&graph, "asked.amount_pln"),
+        [
+            "value application.amount",
+            "value rate.pln",
+            "join application.currency",
+            "join rate.currency",
+            "order rate.currency",
+            "order rate.quoted_at",
+            "time rate.quoted_at",
+        ]
+    );
+    let first_due = ["value application.applied_at", "value application.first_due_date"];
+    assert_eq!(parents(&graph, "asked.days_to_first_due"), first_due);
+    assert_eq!(parents(&graph, "asked"), ["rows application", "rows bank", "rows rate"]);
+    assert_eq!(parents(&graph, "since_application.amount"), ["value payment.amount"]);
+    assert_eq!(parents(&graph, "trail.amount"), ["value application.amount", "value payment.amount"]);
+    assert_eq!(parents(&graph, "trail.kind"), ["value application", "value payment"]);
+    assert_eq!(parents(&graph, "trail.currency"), ["value application.currency"]);
+    let times = ["value application.applied_at", "value payment.paid_at"];
+    assert_eq!(parents(&graph, "trail.hours_since_previous"), times);
+    let model = parents(&graph, "default");
+    for input in ["value asked.bank_country", "value since_application.payments", "rows asked", "rows cards"] {
+        assert!(model.iter().any(|parent| parent == input), "{input}: {model:#?}");
+    }
+}
+
+#[test]
+fn what_a_query_may_say_and_a_table_may_not_is_traced_too() {
+    let world = small::world();
+    let twin = "sql_features: f\nentity: user_id\nentities: people\ncolumns: {a: {doc: A.}, b: {doc: B.}}\n";
+    world.write("features/f.yaml", twin);
+    world.write(
+        "features/f.sql",
+        "select distinct on (s._row) s._row, p.amount as a, s.as_of > p.paid_at as b from spine s join payments p \
+         on p.user_id = s.user_id order by s._row, p.id",
+    );
+    let graph = lineage::run(&world.project).unwrap();
+    assert_eq!(parents(&graph, "f.a"), ["value payments.amount"]);
+    assert_eq!(parents(&graph, "f.b"), ["value payments.paid_at"]);
+    world.write(
+        "features/f.sql",
+        "select s._row, (select amount from payments order by id limit 1) as a, (select max(amount) from payments) as b \
+         from spine s",
+    );
+    let graph = lineage::run(&world.project).unwrap();
+    assert_eq!(parents(&graph, "f.a"), ["value payments.amount"]);
+    assert_eq!(parents(&graph, "f.b"), ["value payments.amount"]);
+}
+
+#[test]
 fn every_edge_joins_two_known_places_and_every_input_of_a_model_has_a_source() {
-    for project in [".", "tests/projects/online_retail", "tests/projects/superlender"] {
+    for project in [".", "tests/projects/online_retail", "tests/projects/superlender", "tests/projects/lender"] {
         let graph = lineage::run(&root().join(Path::new(project))).unwrap();
         for (from, to, _) in graph.edges() {
             assert!(graph.node(from).is_some() && graph.node(to).is_some(), "{project}: {from} → {to}");
         }
-        let features: Vec<&Place> = graph.nodes().filter(|(_, n)| n.kind == Kind::Group).map(|(p, _)| p).collect();
+        let kinds = [Kind::Group, Kind::SqlFeatures, Kind::Sequence, Kind::Attributes];
+        let features: Vec<&Place> = graph.nodes().filter(|(_, n)| kinds.contains(&n.kind)).map(|(p, _)| p).collect();
         assert!(features.len() > 10);
         for feature in features {
             let up = graph.reach(&[feature], &[Direction::Up]);

@@ -10,15 +10,17 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DataFusionError, JoinType, plan_err};
 use datafusion::logical_expr::expr::{AggregateFunctionParams, Sort, WindowFunctionParams};
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
-use datafusion::logical_expr::{Aggregate, Distinct, Expr, Join, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Distinct, DistinctOn, Expr, Join, LogicalPlan};
 
 use super::catalog::Catalog;
 use super::known::without_subqueries;
-use super::relation::EVENT_DATE;
-use crate::define::Table;
+use super::relation::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL};
+use super::sql_features;
 use crate::define::lineage::{Place, Through};
+use crate::define::sql_features::SPINE;
+use crate::define::{SqlFeatures, Table};
 use crate::engine::session;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Places, and through what each is used.
 pub type Uses = BTreeSet<(Through, Place)>;
@@ -58,14 +60,45 @@ impl Catalog {
         Ok(Lineage { columns, rows: output.rows })
     }
 
+    /// Of SQL-defined features that compile. The spine is whoever exists, at an instant that comes from nowhere; when
+    /// versions were known is for the lake to say.
+    pub fn query_lineage(&self, features: &SqlFeatures) -> Result<Lineage> {
+        let spine = sql_features::spine(self, features);
+        let plan = spine.and_then(|spine| sql_features::plan(self, features, &spine));
+        let plan = plan.ok_or_else(|| Error::internal(format!("a table of {} has no schema", features.name)))?;
+        let plan = plan.and_then(|plan| without_subqueries(self, &plan)).map_err(session::error)?;
+        let output = walk(&plan).map_err(session::error)?;
+        let real = |uses: &Uses| -> Uses {
+            uses.iter().filter_map(|(through, place)| Some((*through, real(features, place)?))).collect()
+        };
+        let of = |name: &String| output.find(&Column::new_unqualified(name)).map(real).unwrap_or_default();
+        let columns = features.columns.keys().map(|name| (name.clone(), of(name))).collect();
+        Ok(Lineage { columns, rows: real(&output.rows) })
+    }
+
     /// The columns that an expression over one row names; `place` says where each of them is.
     pub fn uses(&self, text: &str, schema: &Schema, place: impl Fn(&str) -> Place) -> Result<Uses> {
         let schema = DFSchema::try_from(schema.clone()).map_err(session::error)?;
-        let expr = self.planner.state().create_logical_expr(text, &schema).map_err(session::error)?;
-        let find = |column: &Column| Some([(Through::Value, place(&column.name))].into());
+        self.uses_of(text, &schema, |column| [(Through::Value, place(&column.name))].into())
+    }
+
+    /// As [`Catalog::uses`], where columns come from elsewhere themselves.
+    pub fn uses_of(&self, text: &str, schema: &DFSchema, find: impl Fn(&Column) -> Uses) -> Result<Uses> {
+        let expr = self.planner.state().create_logical_expr(text, schema).map_err(session::error)?;
         let mut uses = Uses::new();
-        collect(&expr, Through::Value, &find, &mut uses).map_err(session::error)?;
+        collect(&expr, Through::Value, &|column| Some(find(column)), &mut uses).map_err(session::error)?;
         Ok(uses)
+    }
+}
+
+/// A place that a query reads, without what is no place: the spine's own columns, and ours.
+fn real(features: &SqlFeatures, place: &Place) -> Option<Place> {
+    let entities = features.entities.as_str();
+    match &place.column {
+        Some(name) if name == KNOWN_FROM || name == KNOWN_UNTIL => None,
+        Some(name) if *place == column(SPINE, name) => features.entity.contains(name).then(|| column(entities, name)),
+        None if *place == rows(SPINE) => Some(rows(entities)),
+        _ => Some(place.clone()),
     }
 }
 
@@ -121,6 +154,13 @@ fn walk(plan: &LogicalPlan) -> Result<Output<'_>, DataFusionError> {
         }
         LogicalPlan::SubqueryAlias(node) => Output { schema, ..walk(&node.input)? },
         LogicalPlan::Sort(node) if node.fetch.is_none() => walk(&node.input)?,
+        LogicalPlan::Sort(node) => {
+            let mut output = walk(&node.input)?;
+            output.rows.extend(output.uses(node.expr.iter().map(|sort| &sort.expr), Through::Order)?);
+            output
+        }
+        LogicalPlan::Limit(node) => walk(&node.input)?,
+        LogicalPlan::Distinct(Distinct::On(node)) => first_of_each(node)?,
         LogicalPlan::Distinct(Distinct::All(input)) => {
             let mut output = walk(input)?;
             let all = output.columns.iter().flatten();
@@ -146,8 +186,29 @@ fn walk(plan: &LogicalPlan) -> Result<Output<'_>, DataFusionError> {
         LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
             Output { schema, columns: vec![Uses::new(); schema.fields().len()], rows: Uses::new() }
         }
-        other => return plan_err!("a table's query cannot contain {}", other.display()),
+        other => anything(other)?,
     })
+}
+
+fn first_of_each(node: &DistinctOn) -> Result<Output<'_>, DataFusionError> {
+    let input = walk(&node.input)?;
+    let mut rows = input.uses(&node.on_expr, Through::Group)?;
+    rows.extend(input.uses(node.sort_expr.iter().flatten().map(|sort| &sort.expr), Through::Order)?);
+    let columns = input.each(&node.select_expr)?;
+    rows.extend(input.rows);
+    Ok(Output { schema: &node.schema, columns, rows })
+}
+
+/// Whatever else there is: every column may come from all of them.
+fn anything(node: &LogicalPlan) -> Result<Output<'_>, DataFusionError> {
+    let (mut values, mut rows) = (Uses::new(), Uses::new());
+    for input in node.inputs() {
+        let input = walk(input)?;
+        values.extend(input.columns.into_iter().flatten());
+        rows.extend(input.rows);
+    }
+    let schema = node.schema().as_ref();
+    Ok(Output { schema, columns: vec![values; schema.fields().len()], rows })
 }
 
 fn aggregate(node: &Aggregate) -> Result<Output<'_>, DataFusionError> {

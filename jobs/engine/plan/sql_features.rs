@@ -41,6 +41,15 @@ const RESULT_ROW: &str = "_result_row";
 /// What [`compute`] gives, with each feature's documentation, or everything that is wrong with the query; `None` where a
 /// table it reads did not compile, which has been said.
 pub fn schema(catalog: &Catalog, features: &SqlFeatures) -> Option<Result<SchemaRef, Vec<Diagnostic>>> {
+    let spine = spine(catalog, features)?;
+    Some(match plan(catalog, features, &spine)? {
+        Ok(plan) => check(features, &plan).map(|types| result_schema(features, &spine, types)),
+        Err(error) => Err(placed(features, faults(&error))),
+    })
+}
+
+/// The columns of the spine; `None` if nobody knows who exists.
+pub(super) fn spine(catalog: &Catalog, features: &SqlFeatures) -> Option<Vec<Field>> {
     let entities = catalog.relation_schema(&features.entities)?;
     let mut spine: Vec<Field> = Vec::new();
     for name in &features.entity {
@@ -48,16 +57,22 @@ pub fn schema(catalog: &Catalog, features: &SqlFeatures) -> Option<Result<Schema
     }
     spine.push(Field::new(AS_OF, timestamp(), false));
     spine.push(Field::new(ROW, DataType::Int64, false));
+    Some(spine)
+}
+
+/// The query over the schemas of its tables; `None` where one of them did not compile.
+pub(super) fn plan(
+    catalog: &Catalog,
+    features: &SqlFeatures,
+    spine: &[Field],
+) -> Option<Result<LogicalPlan, DataFusionError>> {
     let source = |schema: SchemaRef| provider_as_source(Arc::new(EmptyTable::new(schema)));
     let mut sources: HashMap<String, Arc<dyn TableSource>> = HashMap::new();
     for name in &features.inputs {
         sources.insert(name.clone(), source(catalog.storage_schema(name)?));
     }
-    sources.insert(SPINE.to_string(), source(Arc::new(Schema::new(spine.clone()))));
-    Some(match catalog.planner.over(sources).plan(&features.sql) {
-        Ok(plan) => check(features, &plan).map(|types| result_schema(features, &spine, types)),
-        Err(error) => Err(placed(features, faults(&error))),
-    })
+    sources.insert(SPINE.to_string(), source(Arc::new(Schema::new(spine.to_vec()))));
+    Some(catalog.planner.over(sources).plan(&features.sql))
 }
 
 /// The features of every spine row: entity…, `as_of`, `_row`, the features; ordered by entity, `as_of` and `_row`.
