@@ -155,6 +155,36 @@ fn an_entity_goes_on_in_the_next_batch_of_the_spine() {
 }
 
 #[test]
+fn an_entity_with_a_million_events() {
+    const SECOND: i64 = 1_000_000;
+    let event = |i: i64| Event {
+        user: Some(1),
+        id: i,
+        time: Some(START + i * SECOND),
+        from: START,
+        amount: Some(i128::from(i)),
+        ..some_event()
+    };
+    let events: Vec<Event> = (0..1_000_000).map(event).collect();
+    let asks: Vec<Ask> = (1..=40).map(|i| Ask { user: Some(1), as_of: START + i * 25_000 * SECOND }).collect();
+    let group = group(
+        "visibility: event_time\naggregations:\n- {of: amount, fn: [count, sum, min, max, last], over: [1h, 1d]}\n",
+    );
+    let result = compute(&group, &table(&events), &spine(&asks), 2).unwrap();
+    for (row, i) in (1..=40_i64).enumerate() {
+        for (window, length) in [("1h", 3600), ("1d", 86_400)] {
+            let (first, last) = ((i * 25_000 - length).max(0), i * 25_000 - 1);
+            let cell = |name: &str| cell(&result, &format!("amount_{name}_{window}"), row);
+            let money = |value: i64, precision: u8| ScalarValue::Decimal128(Some(i128::from(value)), precision, 2);
+            assert_eq!(cell("count"), ScalarValue::Int64(Some(last - first + 1)));
+            assert_eq!(cell("sum"), money((first + last) * (last - first + 1) / 2, 38));
+            assert_eq!((cell("min"), cell("max")), (money(first, 20), money(last, 20)));
+            assert_eq!(cell("last"), money(last, 20));
+        }
+    }
+}
+
+#[test]
 fn a_memory_limit_changes_nothing() {
     let events: Vec<Event> = (0..900_000)
         .map(|i| Event {
