@@ -1,6 +1,6 @@
--- What a user owes at an instant. Whether a loan is still open depends on how many of its own instalments have been paid
--- by then, so each loan has to be looked at on its own before those of a user are added up: two steps, over two tables,
--- where a group takes one over one.
+-- What a user owes at an instant. Whether a loan is still open depends on how many of its own instalments have been
+-- paid by then, so each loan has to be looked at on its own before those of a user are added up: two steps, over two
+-- tables, where a group takes one over one.
 with open_loan as (
     select
         s._row,

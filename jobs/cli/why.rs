@@ -8,7 +8,7 @@ use clap::Args;
 use super::{common, output};
 use crate::error::Result;
 use crate::pipeline::progress::thousands;
-use crate::pipeline::why::{Answer, Because, Evidence};
+use crate::pipeline::why::{Answer, Because, Evidence, Question};
 use crate::pipeline::{instants, open, why};
 
 #[derive(Debug, Args)]
@@ -16,10 +16,10 @@ pub struct Arguments {
     /// The feature, as models name it.
     #[arg(value_name = "GROUP.FEATURE")]
     feature: String,
-    /// The entity; one of several keys as `a,b`, or given several times.
+    /// The entity, or for attributes the decision; one of several keys as `a,b`, or given several times.
     #[arg(long, required = true, value_name = "E")]
     entity: Vec<String>,
-    /// The instant of the decision (default: the end of the date).
+    /// The instant of the decision (default: the end of the date; for attributes, when the decision was made).
     #[arg(long, value_parser = instants::parse, value_name = "T")]
     as_of: Option<i64>,
     /// Logical date D: the job sees the world as of D+1 00:00 UTC.
@@ -41,7 +41,8 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments) -> Result<()> {
     let profile = arguments.place.resolve()?;
     let job = open::job(profile, &arguments.project, arguments.date, Vec::new())?;
-    let answer = why::run(&job, &arguments.feature, &arguments.entity, arguments.as_of, arguments.limit).await?;
+    let Arguments { feature: name, entity, as_of, limit, .. } = &arguments;
+    let answer = why::run(&job, Question { name, entity, as_of: *as_of, limit: *limit }).await?;
     if arguments.json {
         return output::print(&format!("{}\n", serde_json::to_string_pretty(&answer)?));
     }
@@ -54,11 +55,32 @@ fn text(answer: &Answer) -> String {
     let head = format!("{} of {entity} at {} is {value}\n{}\n\n", answer.feature, answer.as_of, answer.doc);
     head + &match &answer.because {
         Because::Evidence(evidence) => evidence_text(evidence, &answer.as_of),
-        Because::Derived { expression, inputs } => {
+        Because::Derived { expression, inputs, lookups } => {
             let line = |input: &why::Input| vec![input.name.clone(), shown(&input.value), input.doc.clone()];
-            format!("= {expression}\n\n{}", columns(&["input", "value", ""], inputs.iter().map(line)))
+            let inputs = columns(&["input", "value", ""], inputs.iter().map(line));
+            let found = lookups
+                .iter()
+                .map(|rows| format!("\nThe newest visible row is looked up.\n{}", evidence_text(rows, &answer.as_of)));
+            format!("= {expression}\n\n{inputs}{}", found.collect::<String>())
+        }
+        Because::Query { file, tables, others } => {
+            let seen = tables.iter().map(|rows| format!("\n{}", evidence_text(rows, &answer.as_of)));
+            let mut text = format!("{file} computes it. What it could see of {entity}, and what not:\n");
+            text.extend(seen);
+            if !others.is_empty() {
+                text += &format!(
+                    "\nIt reads {} too, whose rows are not events of one {}.\n",
+                    others.join(", "),
+                    keys(answer)
+                );
+            }
+            text
         }
     }
+}
+
+fn keys(answer: &Answer) -> String {
+    answer.entity.keys().cloned().collect::<Vec<_>>().join(", ")
 }
 
 fn evidence_text(evidence: &Evidence, as_of: &str) -> String {

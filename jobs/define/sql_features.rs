@@ -94,7 +94,8 @@ impl SqlFeatures {
 
     /// Where the query names a column, with a message about it.
     pub fn at(&self, column: &str, message: String) -> Diagnostic {
-        let named = find_word(&self.sql, &format!("as {column}")).or_else(|| find_word(&self.sql, column));
+        let alias = find_word(&self.sql, &format!("as {column}")).map(|(line, at)| (line, at + "as ".len()));
+        let named = alias.or_else(|| find_word(&self.sql, column));
         Diagnostic::new(&self.sql_file, named.unwrap_or((1, 1)), message)
     }
 

@@ -47,8 +47,14 @@ pub struct Compiled {
     pub schema: SchemaRef,
     lookups: Vec<AsOf>,
     features: Vec<Arc<dyn PhysicalExpr>>,
-    /// What expressions see: columns of the spine, then the columns looked up.
     scope: DFSchema,
+}
+
+impl Compiled {
+    /// What expressions see: the decision's columns, then those that are looked up.
+    pub fn scope(&self) -> &DFSchema {
+        &self.scope
+    }
 }
 
 /// One lookup.
@@ -112,6 +118,16 @@ pub fn compile(
 pub async fn compute(
     session: &Session,
     compiled: &Compiled,
+    tables: HashMap<String, DataFrame>,
+    spine: &RecordBatch,
+) -> Result<RecordBatch> {
+    evaluate(compiled, &reach(session, compiled, tables, spine).await?)
+}
+
+/// What expressions see of every row of a spine, in the order of [`Compiled::scope`].
+pub async fn reach(
+    session: &Session,
+    compiled: &Compiled,
     mut tables: HashMap<String, DataFrame>,
     spine: &RecordBatch,
 ) -> Result<RecordBatch> {
@@ -131,10 +147,14 @@ pub async fn compute(
     }
     let fields: Vec<Field> =
         compiled.scope.iter().map(|(_, field)| field.as_ref().clone().with_nullable(true)).collect();
-    let row = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// The features of rows that hold what expressions see.
+pub fn evaluate(compiled: &Compiled, row: &RecordBatch) -> Result<RecordBatch> {
     let mut features = Vec::new();
     for (field, feature) in compiled.schema.fields().iter().zip(&compiled.features) {
-        let value = feature.evaluate(&row).and_then(|value| value.into_array(row.num_rows()));
+        let value = feature.evaluate(row).and_then(|value| value.into_array(row.num_rows()));
         features.push(value.map_err(session::error).with_context(|| field.name().clone())?);
     }
     Ok(RecordBatch::try_new(compiled.schema.clone(), features)?)

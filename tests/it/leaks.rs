@@ -77,9 +77,9 @@ fn every_kind_of_definition_holds_and_is_stored_as_it_says() {
 fn a_query_that_looks_ahead_is_caught_at_its_line() {
     let world = with(" and p.paid_at < s.as_of\n", "");
     let says = [
-        &format!("{QUERY}:12:63: amount of SQL features since_application sees the future of user_id = u"),
+        &format!("{QUERY}:12:66: amount of SQL features since_application sees the future of user_id = u"),
         " at 2024-",
-        &format!("{QUERY}:12:36: payments of SQL features since_application sees the future"),
+        &format!("{QUERY}:12:39: payments of SQL features since_application sees the future"),
         " with another future\n  expected: ",
         ", whatever happens or is known later",
         "help: a row counts only if event_time < as_of and _known_from <= as_of",
@@ -143,4 +143,33 @@ fn a_table_that_is_older_than_its_query_is_told() {
         1,
         &["features/since_application: amount of user_id = u", "expected: decimal(", "--date 2024-03-31` again; what"],
     );
+}
+
+#[test]
+fn a_query_about_several_keys_is_held_to_the_same() {
+    let world = lender::copy();
+    let twin = "sql_features: users_of_card\nentity: [bank, card_type]\nentities: cards\n\
+                columns: {users: {doc: Who paid with it., unit: users}}\n";
+    world.write("features/users_of_card.yaml", twin);
+    let on = "on p.bank = s.bank and p.card_type = s.card_type and p.paid_at < s.as_of";
+    let query = format!(
+        "select s._row, count(distinct p.user_id) as users\nfrom spine s join payment p {on}{} group by s._row",
+        KNOWN.trim_end()
+    );
+    world.write("features/users_of_card.sql", &query);
+    lender::march(&world);
+    lender::night(&world, NIGHT);
+    let select = ["--select", "users_of_card"];
+    assert!(verify(&world, &select).ok().stdout.contains("holds"));
+    assert!(verify(&world, &[&select[..], &["--sample", "9"]].concat()).ok().stdout.contains("  agrees"));
+    let project = world.project.display().to_string();
+    let why = ["why", "users_of_card.users", "--entity", "de1,credit", "--date", NIGHT, "--project", &project];
+    let said = world.run(&why).ok().stdout;
+    assert!(said.starts_with("users_of_card.users of bank = de1, card_type = credit at 2024-04-01T00:00:00Z is 2\n"));
+    world.write("features/users_of_card.sql", &query.replace(" and p.paid_at < s.as_of", ""));
+    let says = [
+        "features/users_of_card.sql:1:45: users of SQL features users_of_card sees the future of bank = ",
+        ", card_type = ",
+    ];
+    verify(&world, &select).refuses(2, &says);
 }

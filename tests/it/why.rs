@@ -1,5 +1,6 @@
 //! `scorehouse why`: what it prints, to the letter, for every reason there is.
 
+use crate::lender;
 use crate::small::{self, batch, deliver};
 use crate::support::{Said, World};
 
@@ -139,11 +140,112 @@ fn what_cannot_be_asked_is_refused() {
     why(&world, &["pays.paymets_30d", "--entity", "u1"])
         .refuses(2, &["group pays has no feature `paymets_30d`", "did you mean `payments_30d`?"]);
     why(&world, &["pay.payments_30d", "--entity", "u1"])
-        .refuses(2, &["there is no feature group `pay`", "did you mean `pays`?"]);
+        .refuses(2, &["there are no features called `pay`", "did you mean `pays`?"]);
     why(&world, &["payments_30d", "--entity", "u1"]).refuses(2, &["expected: GROUP.FEATURE"]);
     why(&world, &["pays.payments_30d", "--entity", "u1", "--entity", "u2"])
         .refuses(2, &["2 values for the entity", "--entity with user_id"]);
     why(&world, &["pays.payments_30d", "--entity", "u1", "--as-of", "2024-03-03"])
         .refuses(2, &["lies after the night, which ends at 2024-03-02T00:00:00Z"]);
     why(&world, &["pays.payments_30d", "--entity", "u1", "--as-of", "noon"]).refuses(2, &["expected an instant"]);
+}
+
+fn why_lender(world: &World, arguments: &[&str]) -> Said {
+    let project = world.project.display().to_string();
+    let mut all = vec!["why"];
+    all.extend(arguments);
+    all.extend(["--date", lender::NIGHT, "--project", &project]);
+    world.run(&all)
+}
+
+fn lender_world() -> World {
+    let world = lender::world();
+    lender::march(&world);
+    lender::payments(&world, "2024-03-28", &[("p9", "u1", "de1", "credit", "2024-03-26T09:00:00Z", 900, false)]);
+    for job in ["ingest", "tables"] {
+        world.job(job, lender::NIGHT).ok();
+    }
+    world
+}
+
+#[test]
+fn a_query_shows_what_it_could_see() {
+    let world = lender_world();
+    let arguments = ["since_application.payments", "--entity", "u1", "--as-of", "2024-03-28", "--limit", "2"];
+    let expected = "\
+since_application.payments of user_id = u1 at 2024-03-28T00:00:00Z is 0
+Payments since the latest application; null without one.
+
+features/since_application.sql computes it. What it could see of user_id = u1, and what not:
+
+Rows of application with applied_at before 2024-03-28T00:00:00Z, as known then:
+
+         applied_at            loan_id  known from            known until
+visible  2024-03-25T10:00:00Z  l3       2024-03-26T00:00:00Z
+visible  2024-03-10T10:00:00Z  l1       2024-03-11T00:00:00Z
+
+2 visible; 2 in all
+
+Rows of payment with paid_at before 2024-03-28T00:00:00Z, as known then:
+
+               paid_at               payment_id  known from            known until
+visible        2024-03-15T09:00:00Z  p3          2024-03-16T00:00:00Z
+visible        2024-03-15T09:00:00Z  p4          2024-03-16T00:00:00Z
+not yet known  2024-03-26T09:00:00Z  p9          2024-03-29T00:00:00Z
+
+3 visible, 1 not yet known; 4 in all
+";
+    assert_eq!(why_lender(&world, &arguments).ok().stdout, expected);
+    let answer = why_lender(&world, &["since_application.amount", "--entity", "u1", "--json"]).ok().json();
+    assert_eq!(
+        (answer["value"].as_str(), answer["query"]["tables"][1]["counts"]["visible"].as_u64()),
+        (Some("9.00"), Some(4))
+    );
+}
+
+#[test]
+fn an_attribute_shows_its_inputs_and_where_they_were_looked_up() {
+    let world = lender_world();
+    let expected = "\
+asked.amount_pln of loan_id = l3 at 2024-03-25T10:00:00Z is 450.0
+What was asked for, in PLN, at the latest rate that was known.
+
+= amount * fx.pln
+
+input   value
+amount  100.00  [in its currency]
+fx.pln  4.5     Value of one unit. [PLN]
+
+The newest visible row is looked up.
+Rows of rate with quoted_at before 2024-03-25T10:00:00Z, as known then:
+
+         quoted_at             currency  known from            known until
+visible  2024-03-20T12:00:00Z  EUR       2024-03-21T00:00:00Z
+visible  2024-03-01T12:00:00Z  EUR       2024-03-02T00:00:00Z
+
+2 visible; 2 in all
+";
+    assert_eq!(why_lender(&world, &["asked.amount_pln", "--entity", "l3"]).ok().stdout, expected);
+    // Without a key of its own to look up by, and at another instant.
+    let said = why_lender(&world, &["asked.bank_country", "--entity", "l4"]).ok().stdout;
+    assert!(said.contains(" at 2024-03-25T12:00:00Z is null\n") && said.contains("register.country  null"), "{said}");
+    let said = why_lender(&world, &["asked.amount_pln", "--entity", "l3", "--as-of", "2024-03-20T13:00:00Z"]);
+    assert!(said.ok().stdout.contains(" is 400.0\n"));
+    why_lender(&world, &["asked.amount_pln", "--entity", "l99"]).refuses(2, &["0 rows of application are called l99"]);
+}
+
+#[test]
+fn entities_of_several_keys_and_what_is_no_feature() {
+    let world = lender_world();
+    let said = why_lender(&world, &["cards.refused_share_30d", "--entity", "de1,credit", "--json"]).ok().json();
+    assert_eq!(said["entity"], serde_json::json!({"bank": "de1", "card_type": "credit"}));
+    assert_eq!(said["derived"]["inputs"][1]["value"], "2");
+    why_lender(&world, &["trail.amount", "--entity", "u1"]).refuses(
+        2,
+        &["trail is a sequence, and why explains features", "select * from sequences.trail where user_id = '…'"],
+    );
+    why_lender(&world, &["askd.amount_pln", "--entity", "l1"]).refuses(2, &["did you mean `asked`?"]);
+    why_lender(&world, &["asked.amount", "--entity", "l1"])
+        .refuses(2, &["asked has no feature `amount`", "amount_pln"]);
+    why_lender(&world, &["since_application.paymnts", "--entity", "u1"])
+        .refuses(2, &["since_application has no feature `paymnts`", "did you mean `payments`?"]);
 }

@@ -205,6 +205,8 @@ fn moments(
 /// Everybody at each instant; `_row` counts through all of them.
 pub fn spines(people: &RecordBatch, moments: &[i64]) -> Result<Vec<RecordBatch>> {
     let count = people.num_rows();
+    let kept: Vec<usize> = (0..people.num_columns()).filter(|&i| people.schema().field(i).name() != AS_OF).collect();
+    let people = people.project(&kept)?;
     let mut fields: Vec<Arc<Field>> = people.schema().fields().iter().cloned().collect();
     fields.push(Arc::new(Field::new(AS_OF, timestamp(), false)));
     fields.push(Arc::new(Field::new(ROW, DataType::Int64, false)));
