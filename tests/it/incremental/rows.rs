@@ -6,7 +6,6 @@ use super::project::{
     Pay, again, all, copied, copy_dir, date, deliver, features, history, night, pay, rows_of, stored, tables, value,
     world,
 };
-use crate::agree::run::same;
 use crate::support::World;
 
 /// A world after the first night, a snapshot.
@@ -210,7 +209,7 @@ fn a_night_that_did_not_end_is_made_up_for() {
     }
     // The night itself is done, and the next one starts from the night before.
     features(&world, &date(30), &[]).ok();
-    assert!(same(&stored(&world, "features.pays", &date(30)), &stored(&done, "features.pays", &date(30))));
+    assert_eq!(stored(&world, "features.pays", &date(30)), stored(&done, "features.pays", &date(30)));
     today(&world, 31);
     let went = night(&world, &date(31));
     all(&went, "incremental");

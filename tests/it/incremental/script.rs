@@ -1,5 +1,5 @@
-//! Nights of all sorts, drawn by chance: events in time, late, far back and in the future, corrected, taken back, moved to
-//! another user or day, delivered again; nights left out and nights run again.
+//! Nights of all sorts, drawn by chance: events in time, late, far back and in the future, corrected, moved to another
+//! user or hour, delivered again; nights left out and nights run again.
 
 use super::project::{Pay, again, date, deliver, night, world};
 use crate::small::micros;
@@ -77,16 +77,15 @@ impl Script {
                 let ahead = self.keep(day + 2);
                 deliver(world, &file("ahead"), &[ahead]);
             }
-            // A correction of anything but the identity; of young payments rather than of old ones.
+            // A correction of anything but identity and day; of young payments rather than of old ones.
             2 | 3 => {
                 let young = self.paid.len() - 1 - self.chance.below(40.min(self.paid.len() as u64)) as usize;
-                let on = back(&mut self.chance, 15);
-                let id = self.paid[young].id.clone();
-                let new = self.pay(on);
-                let pay = &mut self.paid[young];
-                let keep_time = self.chance.one_in(2);
-                *pay = Pay { id, at: if keep_time { pay.at } else { new.at }, ..new };
-                deliver(world, &file("fix"), std::slice::from_ref(pay));
+                let Pay { id, at, .. } = self.paid[young].clone();
+                let new = self.pay(0);
+                let within = if self.chance.one_in(2) { at } else { new.at };
+                let at = at.div_euclid(DAY) * DAY + within.rem_euclid(DAY);
+                self.paid[young] = Pay { id, at, ..new };
+                deliver(world, &file("fix"), &self.paid[young..=young]);
             }
             // The same content under another name.
             4 => {
