@@ -71,7 +71,7 @@ fn a_new_feature_is_computed_from_history_and_the_others_are_not() {
 #[ignore = "a state's name does not say what its places in the order are made of (engine/pit/compile.rs, state_names)"]
 fn a_new_feature_that_takes_rows_by_order() {
     let (head, _) = GROUP.split_once("  - ").unwrap();
-    let one = format!("{head}  - {{of: amount, fn: first, over: [10d]}}\n");
+    let one = format!("{head}  - {{fn: count, over: [10d]}}\n  - {{of: amount, fn: first, over: [10d]}}\n");
     let two = format!("{one}  - {{of: method, fn: last, as: means}}\n");
     let changed = changed(PAYS, &one, &two);
     assert_eq!(changed.went.way, "incremental");
