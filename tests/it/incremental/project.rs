@@ -107,7 +107,7 @@ over: 40d
 fields: [weight]
 ";
 
-const MIXED: &str = "\
+pub const MIXED: &str = "\
 sequence: mixed
 entity: user_id
 entities: people
