@@ -14,7 +14,7 @@ use crate::define::{Diagnostic, FeatureGroup};
 use crate::engine::physical;
 use crate::engine::session::Session;
 
-use super::expression::{Checked, Scope};
+use super::expression::{Checked, Scope, Typed};
 use super::history::{documented, head, no_order, start};
 use super::input::Inputs;
 use super::rings::Rings;
@@ -207,7 +207,11 @@ fn state_names(lane: &Lane, inputs: &Inputs, history: &History) -> Vec<String> {
             Spec::Categories { sample, .. } => Spec::Categories { declared: Vec::new(), sample: *sample },
             other => other.clone(),
         };
-        let of = format!("{value:?} {condition:?} {} {windows:?} {ties:?} {history:?} {spec:?}", lane.finite);
+        // The place of a row in the order is made of all values that anything in the group takes by order.
+        let order: &[usize] = if spec.is_ordered() { &inputs.ordered } else { &[] };
+        let order: Vec<&Typed> = order.iter().map(|value| &inputs.values[*value]).collect();
+        let rows = format!("{value:?} {condition:?} {} {ties:?} {order:?} {history:?}", lane.finite);
+        let of = format!("{rows} {windows:?} {spec:?}");
         state_name(&format!("{} {of}", inputs.event_time))
     };
     lane.accumulators.iter().map(name).collect()

@@ -38,6 +38,7 @@ pub struct Source {
 /// A plain sequence over one relation, and how the relation is made.
 #[derive(Debug)]
 pub struct Union {
+    /// Read as a sequence over the relation; what it is interleaved from only names its state.
     pub sequence: Sequence,
     pub event_time: String,
     pub tie_breaker: Vec<String>,
@@ -94,10 +95,8 @@ pub fn lower(
         return Err(out);
     }
     let layout = Layout::new(interleaved, &strands, &fields);
-    let mut plain = sequence.clone();
-    plain.interleaved = None;
     Ok(Union {
-        sequence: plain,
+        sequence: sequence.clone(),
         event_time: TIME.to_string(),
         tie_breaker: layout.order(),
         parts: strands.iter().enumerate().map(|(index, strand)| layout.part(index, strand)).collect(),

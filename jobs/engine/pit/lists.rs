@@ -63,8 +63,8 @@ pub fn sequence(
     }
     let window = sequence.window.map(|w| w.micros());
     let state = compile::state_name(&format!(
-        "{:?} {inputs:?} {} {window:?} {list_fields:?}",
-        sequence.history, sequence.length
+        "{:?} {:?} {inputs:?} {} {window:?} {list_fields:?}",
+        sequence.history, sequence.interleaved, sequence.length
     ));
     let schema = Arc::new(Schema::new(fields));
     Ok(Lists { inputs, length: sequence.length, window, fields: list_fields, schema, state })

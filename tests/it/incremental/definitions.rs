@@ -69,7 +69,6 @@ fn a_new_feature_is_computed_from_history_and_the_others_are_not() {
 
 /// The order of rows of equal time depends on what features take by order, and states hold places in it.
 #[test]
-#[ignore = "a state's name does not say what its places in the order are made of (engine/pit/compile.rs, state_names)"]
 fn a_new_feature_that_takes_rows_by_order() {
     let (head, _) = GROUP.split_once("  - ").unwrap();
     let one = format!("{head}  - {{fn: count, over: [10d]}}\n  - {{of: amount, fn: first, over: [10d]}}\n");
@@ -118,7 +117,6 @@ fn another_length_of_a_sequence() {
 
 /// What is interleaved is a query over each table.
 #[test]
-#[ignore = "the state's name does not say what is taken of each table (engine/pit/lists.rs: the sequence it names is plain)"]
 fn another_condition_of_one_table_of_a_sequence() {
     let from = "as: paid, fields";
     let then = MIXED.replace(from, "as: paid, where: amount < 10, fields");
