@@ -83,7 +83,8 @@ fn proofs_text(proofs: &[Proof]) -> String {
             &format!("{:<width$}  {rows:>10}  {:>8}  {perturbed:>14}  {result}\n", proof.definition, proof.features);
     }
     if proofs.iter().all(|proof| proof.leaks.is_empty()) {
-        text += "\nWhat happens at or after as_of, or is known after it, moves no feature by a bit.\n";
+        text +=
+            "\nWhat was not known at as_of, because it happened or became known later, moves no feature by a bit.\n";
     }
     text
 }

@@ -77,11 +77,11 @@ fn every_kind_of_definition_holds_and_is_stored_as_it_says() {
 fn a_query_that_looks_ahead_is_caught_at_its_line() {
     let world = with(" and p.paid_at < s.as_of\n", "");
     let says = [
-        &format!("{QUERY}:12:66: amount of SQL features since_application sees the future of user_id = u"),
+        &format!("{QUERY}:12:66: amount of SQL features since_application sees more than was known of user_id = u"),
         " at 2024-",
-        &format!("{QUERY}:12:39: payments of SQL features since_application sees the future"),
-        " with another future\n  expected: ",
-        ", whatever happens or is known later",
+        &format!("{QUERY}:12:39: payments of SQL features since_application sees more than"),
+        " with other rows that a decision then could not see\n  expected: ",
+        ", whatever those rows are",
         "help: a row counts only if event_time < as_of and _known_from <= as_of",
     ];
     verify(&world, &[]).refuses(2, &says);
@@ -100,6 +100,7 @@ fn a_query_that_reads_late_rows_or_later_corrections_is_caught() {
         (KNOWN, ""),
         (KNOWN, " and (p._known_until is null or s.as_of < p._known_until)"),
         (KNOWN, " and p._known_from <= s.as_of and p._known_until is null"),
+        (KNOWN, " and p._known_from <= s.as_of"),
         ("paid_at < s.as_of", "paid_at <= s.as_of"),
         // The other table of the two.
         ("a.applied_at < s.as_of\n", "true\n"),
@@ -107,7 +108,7 @@ fn a_query_that_reads_late_rows_or_later_corrections_is_caught() {
     ] {
         let said = verify(&with(honest, leaking), &["--select", "since_application"]);
         assert_eq!(said.code, 2, "`{leaking}` for `{honest}`: {}", said.stdout);
-        said.refuses(2, &[QUERY, "sees the future of user_id = "]);
+        said.refuses(2, &[QUERY, "sees more than was known of user_id = "]);
     }
 }
 
@@ -168,7 +169,7 @@ fn a_query_about_several_keys_is_held_to_the_same() {
     assert!(said.starts_with("users_of_card.users of bank = de1, card_type = credit at 2024-04-01T00:00:00Z is 2\n"));
     world.write("features/users_of_card.sql", &query.replace(" and p.paid_at < s.as_of", ""));
     let says = [
-        "features/users_of_card.sql:1:45: users of SQL features users_of_card sees the future of bank = ",
+        "features/users_of_card.sql:1:45: users of SQL features users_of_card sees more than was known of bank = ",
         ", card_type = ",
     ];
     verify(&world, &select).refuses(2, &says);

@@ -11,6 +11,7 @@ use datafusion::prelude::DataFrame;
 
 use super::sample;
 use super::subject::{Read, Subject};
+use crate::define::attributes::Lookup;
 use crate::define::diagnostic::into_error;
 use crate::define::features::{History, Visibility};
 use crate::define::{Attributes, Diagnostic, Project, SqlFeatures};
@@ -141,7 +142,7 @@ impl Subject for Asked<'_> {
 
     fn reads(&self) -> Vec<Read> {
         let lookups = self.definition.lookups.iter();
-        let read = |(alias, lookup): (&String, &crate::define::attributes::Lookup)| {
+        let read = |(alias, lookup): (&String, &Lookup)| {
             let time = lookup.event_time.as_deref().or_else(|| self.project.event_time(&lookup.table));
             let times: Vec<&str> = time.into_iter().collect();
             Read { name: alias.clone(), on: lookup.on.clone(), ..Read::new(&lookup.table, &times, &[]) }

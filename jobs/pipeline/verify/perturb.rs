@@ -1,14 +1,16 @@
-//! Another future: the same rows up to an instant, and different ones after it.
+//! Another future: the same rows as far as a decision at an instant sees them, and different ones beside.
 //!
-//! Everything a decision at the instant must not see is changed, deleted or doubled: rows that happen at or after it,
-//! and row versions known after it only. Versions it does see end otherwise than they did. Rows are invented that
-//! happen at once or later, and others that happened before but arrive after. What it sees keeps every value.
+//! Everything it must not see is changed, deleted or doubled: rows that happen at or after the instant, row versions known
+//! after it only, and those that were known no more. Versions it does see end otherwise than they did. Rows are invented
+//! that happen at once or later, others that happened before but arrive after, and others that were corrected by then.
+//! What it sees keeps every value, and comes in another order.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch, TimestampMicrosecondArray, UInt64Array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
+use rand::seq::SliceRandom;
 use rand::{Rng, RngCore};
 
 use super::subject::Read;
@@ -17,18 +19,18 @@ use crate::define::types::{DAY, timestamp};
 use crate::engine::plan::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL};
 use crate::error::Result;
 
-/// One row of the other future: whose values it has, and its clocks.
-#[derive(Debug, Clone, Copy)]
-struct Fate {
-    values: usize,
-    /// `None`: the times of those values, if they have any.
-    time: Option<i64>,
-    from: Option<i64>,
-    until: Option<i64>,
+/// A table in another future.
+#[derive(Debug)]
+pub struct Other {
+    pub rows: RecordBatch,
+    /// How many rows are new, gone, or other than they were.
+    pub changed: usize,
+    /// The numbers that the rows that stayed had, in their new order.
+    pub stayed: Vec<u64>,
 }
 
-/// The rows of a table, different from `as_of` on; and how many are new, gone, or other than they were.
-pub fn perturb(rows: &RecordBatch, read: &Read, as_of: i64, rng: &mut impl RngCore) -> Result<(RecordBatch, usize)> {
+/// The rows of a table, different in all that a decision at `as_of` does not see.
+pub fn perturb(rows: &RecordBatch, read: &Read, as_of: i64, rng: &mut impl RngCore) -> Result<Other> {
     let clock = |name: &str| match rows.column_by_name(name) {
         Some(column) => micros(column),
         None => Ok(vec![None; rows.num_rows()]),
@@ -37,73 +39,85 @@ pub fn perturb(rows: &RecordBatch, read: &Read, as_of: i64, rng: &mut impl RngCo
     let times = read.event_times.iter().map(|name| clock(name)).collect::<Result<Vec<_>>>()?;
     let (from, until) = (clock(KNOWN_FROM)?, clock(KNOWN_UNTIL)?);
     let has_time = !times.is_empty();
-    let mut other = Other { as_of, rows: rows.num_rows(), has_time, has_versions, rng, fates: Vec::new(), changed: 0 };
+    let mut fates = Fates { as_of, rows: rows.num_rows(), has_time, has_versions, rng, all: Vec::new(), changed: 0 };
     for row in 0..rows.num_rows() {
         // A row is seen from its first time on.
         let first = times.iter().filter_map(|times| times[row]).min();
-        other.decide(first, Fate { values: row, time: None, from: from[row], until: until[row] });
+        fates.decide(first, Fate { values: row, stays: true, time: None, from: from[row], until: until[row] });
     }
-    other.invent();
-    let (fates, changed) = (other.fates, other.changed);
-    Ok((built(rows, read, as_of, &fates)?, changed))
+    fates.invent();
+    fates.all.shuffle(fates.rng);
+    let stayed = fates.all.iter().filter(|fate| fate.stays).map(|fate| fate.values as u64).collect();
+    Ok(Other { rows: built(rows, read, as_of, &fates.all)?, changed: fates.changed, stayed })
 }
 
-struct Other<'a, R> {
+/// One row of the other future: whose values it has, and its clocks.
+#[derive(Debug, Clone, Copy)]
+struct Fate {
+    values: usize,
+    stays: bool,
+    /// `None`: the times of those values, if they have any.
+    time: Option<i64>,
+    from: Option<i64>,
+    until: Option<i64>,
+}
+
+struct Fates<'a, R> {
     as_of: i64,
     rows: usize,
     has_time: bool,
     /// Whether a decision goes by what was known.
     has_versions: bool,
     rng: &'a mut R,
-    fates: Vec<Fate>,
+    all: Vec<Fate>,
     changed: usize,
 }
 
-impl<R: RngCore> Other<'_, R> {
+impl<R: RngCore> Fates<'_, R> {
     fn decide(&mut self, time: Option<i64>, row: Fate) {
         let after = time.is_some_and(|time| time >= self.as_of);
         let unknown = self.has_versions && row.from.is_none_or(|from| from > self.as_of);
-        let open = self.has_versions && row.until.is_none_or(|until| until > self.as_of);
-        if after || unknown {
+        let outdated = self.has_versions && row.until.is_some_and(|until| until <= self.as_of);
+        if after || unknown || outdated {
             self.changed += 1;
+            let row = Fate { stays: false, ..row };
             let fate = self.rng.random_range(0..3);
             if fate > 0 {
-                let changed = self.change(row, after, unknown);
-                self.fates.push(changed);
+                let changed = self.change(row, after, unknown, outdated);
+                self.all.push(changed);
             }
             if fate > 1 {
-                self.fates.push(row);
+                self.all.push(row);
             }
-        } else if open {
+        } else if self.has_versions {
             self.changed += 1;
             let until = self.ending();
-            self.fates.push(Fate { until, ..row });
+            self.all.push(Fate { until, ..row });
         } else {
-            self.fates.push(row);
+            self.all.push(row);
         }
     }
 
-    /// Somebody else's values; what keeps the row unseen stays: that it happens after, or that it is known after.
-    fn change(&mut self, row: Fate, after: bool, unknown: bool) -> Fate {
+    /// Somebody else's values; what keeps the row unseen stays.
+    fn change(&mut self, row: Fate, after: bool, unknown: bool, outdated: bool) -> Fate {
         let time = self.has_time.then(|| if after { self.later(0) } else { self.earlier() });
         let from = if unknown { Some(self.later(1)) } else { row.from };
-        Fate { values: self.rng.random_range(0..self.rows), time, from, until: self.ending() }
+        let until = if outdated { row.until } else { self.ending() };
+        Fate { values: self.rng.random_range(0..self.rows), time, from, until, ..row }
     }
 
-    /// Rows that nobody has seen yet.
+    /// Rows that nobody has seen yet, or that nobody sees any more.
     fn invent(&mut self) {
-        let count = if self.rows == 0 { 0 } else { self.rows / 5 + 20 };
+        let count = if self.rows == 0 { 0 } else { self.rows / 4 + 30 };
         for index in 0..count {
-            let values = self.rng.random_range(0..self.rows);
-            let fate = match (self.has_time && index % 2 == 0, self.has_versions) {
-                (true, _) => Fate { values, time: Some(self.later(0)), from: Some(self.as_of), until: None },
-                (false, true) => {
-                    let time = self.has_time.then(|| self.earlier());
-                    Fate { values, time, from: Some(self.later(1)), until: None }
-                }
-                (false, false) => continue,
+            let (time, from, until) = match (index % 3, self.has_time, self.has_versions) {
+                (0, true, _) => (self.later(0), Some(self.as_of), None),
+                (1, _, true) => (self.earlier(), Some(self.later(1)), None),
+                (2, _, true) => (self.earlier(), Some(self.earlier()), Some(self.as_of)),
+                _ => continue,
             };
-            self.fates.push(fate);
+            let values = self.rng.random_range(0..self.rows);
+            self.all.push(Fate { values, stays: false, time: self.has_time.then_some(time), from, until });
             self.changed += 1;
         }
     }
@@ -209,9 +223,13 @@ mod tests {
         ) {
             let (rows, as_of) = (batch(&versions, dates), at * DAY + beside);
             let read = Read::new("t", &["at"], &[]);
-            let (other, changed) = perturb(&rows, &read, as_of, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
-            prop_assert_eq!(seen(&rows, as_of), seen(&other, as_of));
-            prop_assert!(versions.is_empty() || changed >= 20);
+            let other = perturb(&rows, &read, as_of, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
+            let mut after = seen(&other.rows, as_of);
+            let kept: Vec<i64> = after.iter().map(|row| row.1).collect();
+            prop_assert_eq!(kept, other.stayed.iter().map(|row| *row as i64).collect::<Vec<_>>());
+            after.sort_by_key(|row| row.1);
+            prop_assert_eq!(seen(&rows, as_of), after);
+            prop_assert!(versions.is_empty() || other.changed >= 30);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The rows of another future come in another order, and each instant is asked about alone. So a query is found out,
 //! too, whose result depends on the order of rows (a sum of floats, a choice among rows of equal time) or on the rest of
 //! the spine. It has seen no future, but nobody will compute the same again; it is told apart by computing it once more
-//! of the very same rows, in other orders.
+//! of the very same rows, in that other order.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosec
 use arrow::compute::{cast, concat_batches, sort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType};
 use futures::TryStreamExt;
-use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -31,9 +30,6 @@ use crate::pipeline::instants;
 
 /// Instants beside tonight's: so many at random, and so many exactly at events.
 const INSTANTS: usize = 2;
-
-/// Orders of rows in which a feature that moved is computed again.
-const ORDERS: usize = 3;
 
 /// What was tried, and every feature that moved.
 #[derive(Debug, Serialize)]
@@ -93,24 +89,22 @@ pub async fn prove(
         leaks: Vec::new(),
     };
     for (index, (spine, as_of)) in spines.iter().zip(moments).enumerate() {
-        let mut others = BTreeMap::new();
+        let (mut others, mut reordered) = (BTreeMap::new(), BTreeMap::new());
         for read in subject.reads() {
-            let (other, changed) = perturb(table(tables, &read.name)?, &read, as_of, &mut rng)?;
-            proof.perturbed += changed;
-            others.insert(read.name, shuffled(&other, &mut rng)?);
+            let rows = table(tables, &read.name)?;
+            let other = perturb(rows, &read, as_of, &mut rng)?;
+            proof.perturbed += other.changed;
+            reordered.insert(read.name.clone(), in_order(rows, other.stayed)?);
+            others.insert(read.name, other.rows);
         }
         let before = truth.slice(index * people.num_rows(), people.num_rows());
-        let (moved, unstable) = match compute(session, subject, &others, spine).await {
-            Ok(after) => {
-                let moved = differences(&before, &after)?;
-                let again = if moved.is_empty() { 0 } else { ORDERS };
-                (moved, unstable(session, subject, tables, (spine, &before), again, &mut rng).await?)
-            }
-            // What fails because of rows that it must not see has seen them.
-            Err(error) if error.kind() == Kind::Data => (vec![failure(&error)], BTreeSet::new()),
-            Err(error) => return Err(error),
-        };
-        for difference in moved {
+        let differences = moved(session, subject, &others, (spine, &before)).await?;
+        let mut unstable = BTreeSet::new();
+        if !differences.is_empty() {
+            let again = moved(session, subject, &reordered, (spine, &before)).await?;
+            unstable.extend(again.into_iter().map(|difference| difference.column));
+        }
+        for difference in differences {
             let cause = if unstable.contains(&difference.column) { Cause::Unstable } else { Cause::Future };
             let (entity, as_of) = (names[difference.row].clone(), instants::text(as_of));
             let diagnostic = diagnosis(subject, cause, &difference, &format!("{entity} at {as_of}"));
@@ -125,9 +119,9 @@ fn diagnosis(subject: &dyn Subject, cause: Cause, difference: &Difference, whose
     let Difference { column, expected, found, .. } = difference;
     let (does, always, other, help) = match cause {
         Cause::Future => (
-            "sees the future of",
-            "whatever happens or is known later",
-            "with another future",
+            "sees more than was known of",
+            "whatever those rows are",
+            "with other rows that a decision then could not see",
             "a row counts only if event_time < as_of and _known_from <= as_of, and until _known_until",
         ),
         Cause::Unstable => (
@@ -138,7 +132,7 @@ fn diagnosis(subject: &dyn Subject, cause: Cause, difference: &Difference, whose
         ),
     };
     let diagnostic = subject.at(column, format!("{column} of {} {does} {whose}", subject.name()));
-    diagnostic.expected(format!("{expected}, {always}")).found(format!("{found} {other}")).help(help)
+    diagnostic.found(format!("{found} {other}")).expected(format!("{expected}, {always}")).help(help)
 }
 
 fn failure(error: &Error) -> Difference {
@@ -146,30 +140,26 @@ fn failure(error: &Error) -> Difference {
     Difference { row: 0, column: "every feature".into(), expected, found }
 }
 
-/// The columns that are not what they were when computed from the same rows in other orders, for this spine alone.
-async fn unstable(
+/// The columns that are not what they were, computed from other tables.
+async fn moved(
     session: &Session,
     subject: &dyn Subject,
     tables: &BTreeMap<String, RecordBatch>,
     (spine, before): (&RecordBatch, &RecordBatch),
-    times: usize,
-    rng: &mut ChaCha8Rng,
-) -> Result<BTreeSet<String>> {
-    let mut columns = BTreeSet::new();
-    for _ in 0..times {
-        let mut others = BTreeMap::new();
-        for (name, rows) in tables {
-            others.insert(name.clone(), shuffled(rows, rng)?);
-        }
-        let again = compute(session, subject, &others, spine).await?;
-        columns.extend(differences(before, &again)?.into_iter().map(|difference| difference.column));
+) -> Result<Vec<Difference>> {
+    match compute(session, subject, tables, spine).await {
+        Ok(after) => differences(before, &after),
+        // What fails because of rows that it must not see has seen them.
+        Err(error) if error.kind() == Kind::Data => Ok(vec![failure(&error)]),
+        Err(error) => Err(error),
     }
-    Ok(columns)
 }
 
-fn shuffled(rows: &RecordBatch, rng: &mut ChaCha8Rng) -> Result<RecordBatch> {
-    let mut order: Vec<u64> = (0..rows.num_rows() as u64).collect();
-    order.shuffle(rng);
+/// All rows, some of them first.
+fn in_order(rows: &RecordBatch, first: Vec<u64>) -> Result<RecordBatch> {
+    let told: BTreeSet<u64> = first.iter().copied().collect();
+    let rest = (0..rows.num_rows() as u64).filter(|row| !told.contains(row));
+    let order: Vec<u64> = first.iter().copied().chain(rest).collect();
     Ok(take_record_batch(rows, &UInt64Array::from(order))?)
 }
 
