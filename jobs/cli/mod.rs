@@ -8,6 +8,7 @@ mod generate;
 mod job;
 mod lineage;
 mod output;
+mod plan;
 mod query;
 mod verify;
 mod why;
@@ -35,6 +36,8 @@ enum Command {
     Generate(generate::Arguments),
     /// Check every definition, without touching storage.
     Check(check::Arguments),
+    /// What a night would do: which way, how much, and why.
+    Plan(plan::Arguments),
     /// Raw files → source tables.
     Ingest(job::Arguments),
     /// SQL tables from source tables.
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.job {
         Command::Generate(arguments) => generate::run(arguments),
         Command::Check(arguments) => runtime.block_on(check::run(arguments)),
+        Command::Plan(arguments) => runtime.block_on(plan::run(arguments)),
         Command::Ingest(arguments) => runtime.block_on(job::run("ingest", arguments)),
         Command::Tables(arguments) => runtime.block_on(job::run("tables", arguments)),
         Command::Features(arguments) => runtime.block_on(job::run("features", arguments)),

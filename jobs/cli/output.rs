@@ -52,6 +52,29 @@ pub fn written(job: &Job, name: &str, lines: &[Written], as_json: bool) -> Resul
     print(&text)
 }
 
+/// Cells under their heads, each column as wide as its widest cell, those of `numbers` to the right; nothing where there
+/// are no rows.
+pub fn columns(head: &[&str], rows: impl Iterator<Item = Vec<String>>, numbers: &[usize]) -> String {
+    let mut lines: Vec<Vec<String>> = vec![head.iter().map(ToString::to_string).collect()];
+    lines.extend(rows);
+    if lines.len() == 1 {
+        return String::new();
+    }
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<(usize, usize)> = (0..head.len()).map(|column| (column, width(column))).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let cell = |&(column, width): &(usize, usize)| match numbers.contains(&column) {
+            true => format!("{:>width$}", line[column]),
+            false => format!("{:<width$}", line[column]),
+        };
+        let cells: Vec<String> = widths.iter().filter(|(_, width)| *width > 0).map(cell).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
 /// Writes to stdout; a reader that has gone is no error.
 pub fn print(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();

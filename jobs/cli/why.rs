@@ -57,7 +57,7 @@ fn text(answer: &Answer) -> String {
         Because::Evidence(evidence) => evidence_text(evidence, &answer.as_of),
         Because::Derived { expression, inputs, lookups } => {
             let line = |input: &why::Input| vec![input.name.clone(), shown(&input.value), input.doc.clone()];
-            let inputs = columns(&["input", "value", ""], inputs.iter().map(line));
+            let inputs = output::columns(&["input", "value", ""], inputs.iter().map(line), &[]);
             let found = lookups
                 .iter()
                 .map(|rows| format!("\nThe newest visible row is looked up.\n{}", evidence_text(rows, &answer.as_of)));
@@ -94,7 +94,7 @@ fn evidence_text(evidence: &Evidence, as_of: &str) -> String {
         head.extend(line.key.keys().map(String::as_str));
     }
     head.extend(["known from", "known until"]);
-    text += &columns(
+    text += &output::columns(
         &head,
         evidence.rows.iter().map(|line| {
             let mut cells = vec![line.verdict.to_string(), line.time.clone()];
@@ -103,6 +103,7 @@ fn evidence_text(evidence: &Evidence, as_of: &str) -> String {
             cells.extend([&line.known_from, &line.known_until].map(|bound| bound.clone().unwrap_or_default()));
             cells
         }),
+        &[],
     );
     let count = |n: &usize| thousands(*n as u64);
     let counts: Vec<String> = evidence.counts.iter().map(|(verdict, n)| format!("{} {verdict}", count(n))).collect();
@@ -114,23 +115,4 @@ fn evidence_text(evidence: &Evidence, as_of: &str) -> String {
 
 fn shown(value: &Option<String>) -> String {
     value.clone().unwrap_or_else(|| "null".to_string())
-}
-
-/// Cells under their heads, each column as wide as its widest cell; nothing where there are no rows.
-fn columns(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let mut lines: Vec<Vec<String>> = vec![head.iter().map(ToString::to_string).collect()];
-    lines.extend(rows);
-    if lines.len() == 1 {
-        return String::new();
-    }
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let mut text = String::new();
-    for line in &lines {
-        let cells: Vec<String> =
-            line.iter().zip(&widths).filter(|(_, w)| **w > 0).map(|(cell, w)| format!("{cell:<w$}")).collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }

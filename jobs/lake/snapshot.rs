@@ -106,6 +106,15 @@ impl Snapshot {
         partitions
     }
 
+    /// The bytes of each partition.
+    pub fn partition_bytes(&self) -> BTreeMap<String, u64> {
+        let mut partitions: BTreeMap<String, u64> = BTreeMap::new();
+        for file in self.files.iter() {
+            *partitions.entry(self.partition_of(file)).or_default() += file.bytes;
+        }
+        partitions
+    }
+
     /// Rows of the table; files without statistics count nothing.
     pub fn rows(&self) -> u64 {
         self.files.iter().filter_map(|f| f.rows).sum()

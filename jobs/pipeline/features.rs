@@ -10,7 +10,7 @@
 
 pub mod definition;
 mod difference;
-mod state;
+pub mod state;
 pub mod way;
 
 use std::sync::{Arc, Mutex};
@@ -73,7 +73,7 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
     let session = job.session()?;
     let ready = definition.compile(job, &session)?;
     let compiled = &ready.compiled;
-    let way = way::choose(job, &path, &ready, &pins).await?;
+    let way = way::choose(job, &path, &ready, &pins, 0).await?;
     let schema = stored_schema(compiled.schema().as_ref(), history, existing.as_ref());
     let spec = TableSpec {
         name: path.clone(),

@@ -22,6 +22,7 @@ mod contract;
 mod inspect;
 mod load;
 mod manifest;
+pub mod pending;
 mod quarantine;
 mod rows;
 #[cfg(test)]

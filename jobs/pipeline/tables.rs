@@ -19,7 +19,7 @@ use crate::engine::plan::known::Days;
 use crate::engine::plan::{audits, known, versions};
 use crate::engine::session::Session;
 use crate::error::{Context, Error, Result};
-use crate::lake::{Replace, Snapshot, TableSpec, Writer};
+use crate::lake::{Replace, Snapshot, TableSpec, Unit, Writer};
 
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
@@ -29,53 +29,94 @@ pub async fn run(job: &Job) -> Result<Vec<Written>> {
     Ok(written)
 }
 
-/// Which days of a table to compute.
+/// What is said of a table whose inputs and definition are what they were.
+pub(super) const UNCHANGED: &str = "unchanged";
+
+/// Which days of a table to compute, and why.
 #[derive(Debug, PartialEq, Eq)]
-enum Scope {
-    All,
+pub(super) enum Scope {
+    /// None; what is to be said of the table.
+    Nothing(String),
     Days(BTreeSet<NaiveDate>),
+    All(&'static str),
+}
+
+/// What is to be done for a table, found from the logs of its inputs.
+pub(super) struct Decision {
+    pub scope: Scope,
+    pub existing: Option<Snapshot>,
+    /// Whether the rows of `existing` are of this definition; those of another are no earlier versions.
+    same: bool,
+    definition: String,
+    unit: Unit,
+}
+
+impl Decision {
+    /// Earlier versions of the rows to compute.
+    fn held(&self) -> Option<&Snapshot> {
+        self.existing.as_ref().filter(|_| self.same)
+    }
+}
+
+pub(super) async fn decide(job: &Job, table: &Table, pins: &Pins) -> Result<Decision> {
+    let definition = definition_text(table)?;
+    let unit = job.unit("tables", &table.name, &definition, pins);
+    let existing = job.lake.snapshot(&format!("tables/{}", table.name)).await?;
+    let (scope, same) = match &existing {
+        None => (Scope::All("it is not in the lake yet"), false),
+        Some(existing) if existing.committed(&unit.key).await? == Some(unit.fingerprint) => {
+            (Scope::Nothing(UNCHANGED.into()), true)
+        }
+        Some(existing) => changes(job, table, pins, &definition, existing).await?,
+    };
+    Ok(Decision { scope, existing, same, definition, unit })
+}
+
+/// Against a table as it was built before, perhaps by another definition: then it is not the same.
+async fn changes(
+    job: &Job,
+    table: &Table,
+    pins: &Pins,
+    definition: &str,
+    existing: &Snapshot,
+) -> Result<(Scope, bool)> {
+    let last = existing.commit_info().await?;
+    if last.get("definition").and_then(|d| d.as_str()) != Some(definition) {
+        return Ok((Scope::All("its definition changed"), false));
+    }
+    let night = last.get("logical_date").and_then(|d| d.as_str()).and_then(|d| d.parse::<NaiveDate>().ok());
+    if let Some(night) = night.filter(|night| *night > job.date) {
+        return Ok((Scope::Nothing(format!("unchanged: built through {night}")), true));
+    }
+    if table.materialized != Materialized::Incremental {
+        return Ok((Scope::All("it is materialized in full"), true));
+    }
+    let scope = match changed_days(job, table, pins, &last).await? {
+        Scope::Days(days) if days.is_empty() => Scope::Nothing(UNCHANGED.into()),
+        scope => scope,
+    };
+    Ok((scope, true))
 }
 
 async fn refresh(job: &Job, table: &Table) -> Result<Written> {
     let path = format!("tables/{}", table.name);
     let step = job.progress.step(&path);
     let pins = job.pin(table.inputs.iter().map(String::as_str)).await?;
-    let definition = definition_text(table)?;
-    let unit = job.unit("tables", &table.name, &definition, &pins);
-    let existing = job.lake.snapshot(&path).await?;
-    let (mut scope, mut same) = (Scope::All, false);
-    if let Some(existing) = &existing {
-        if existing.committed(&unit.key).await? == Some(unit.fingerprint) {
-            step.done("unchanged");
-            return Ok(Written::unchanged(path, "unchanged", Some(existing.version())));
-        }
-        let last = existing.commit_info().await?;
-        same = last.get("definition").and_then(|d| d.as_str()) == Some(definition.as_str());
-        let night = last.get("logical_date").and_then(|d| d.as_str()).and_then(|d| d.parse::<NaiveDate>().ok());
-        if same && night.is_some_and(|night| night > job.date) {
-            let status = format!("unchanged: built through {}", night.unwrap_or(job.date));
-            step.done(&status);
-            return Ok(Written::unchanged(path, status, Some(existing.version())));
-        }
-        if same && table.materialized == Materialized::Incremental {
-            scope = changed_days(job, table, &pins, &last).await?;
-        }
-        if scope == Scope::Days(BTreeSet::new()) {
-            step.done("unchanged");
-            return Ok(Written::unchanged(path, "unchanged", Some(existing.version())));
-        }
+    let decision = decide(job, table, &pins).await?;
+    if let Scope::Nothing(status) = &decision.scope {
+        step.done(status);
+        return Ok(Written::unchanged(path, status, decision.existing.map(|existing| existing.version())));
     }
-    // Rows of another definition are no earlier versions of these.
-    let held = existing.filter(|_| same);
     let mut writer = job.lake.writer(&spec(job, table)?).await?;
-    for range in ranges(&scope) {
-        write_range(job, table, &pins, held.as_ref(), range, &mut writer).await?;
+    for range in ranges(&decision.scope) {
+        write_range(job, table, &pins, decision.held(), range, &mut writer).await?;
     }
-    let replace = match &scope {
-        Scope::All => Replace::All,
+    let replace = match &decision.scope {
         Scope::Days(days) => Replace::Partitions(days.iter().map(ToString::to_string).collect()),
+        Scope::All(_) | Scope::Nothing(_) => Replace::All,
     };
-    let outcome = writer.commit(replace, &unit, job.commit_info("tables", &definition, &pins)).await?;
+    let info = job.commit_info("tables", &decision.definition, &pins);
+    let outcome = writer.commit(replace, &decision.unit, info).await?;
     let written = Written::new(path, &outcome, step.seconds());
     step.done(&format!("{} rows", thousands(written.rows)));
     Ok(written)
@@ -167,29 +208,34 @@ async fn changed_days(
     let mut changed = BTreeSet::new();
     for (name, now) in &pins.0 {
         let version = last.get("inputs").and_then(|i| i.get(name)).and_then(|v| v.as_u64());
-        let Some(version) = version else { return Ok(Scope::All) };
+        let Some(version) = version else { return Ok(Scope::All("it was not made of these inputs")) };
         if version == now.version() {
             continue;
         }
         let Some(before) = job.lake.snapshot_at(&format!("tables/{name}"), version).await? else {
-            return Ok(Scope::All);
+            return Ok(Scope::All("the version of an input that it was made of is gone"));
         };
         if now.partition_by().is_none() {
-            return Ok(Scope::All);
+            return Ok(Scope::All("an input that has no days changed"));
         }
         changed.extend(different(&before.partitions(), &now.partitions())?);
     }
+    Ok(Scope::Days(widened(table, &changed, job.date)))
+}
+
+/// The days of a table that rows of these days of its inputs may be in.
+pub(super) fn widened(table: &Table, changed: &BTreeSet<NaiveDate>, last: NaiveDate) -> BTreeSet<NaiveDate> {
     let (back, ahead) = (table.lookback.ceil_days() as u64, table.lookahead.ceil_days() as u64);
     let mut days = BTreeSet::new();
     for day in changed {
-        let mut at = day.checked_sub_days(chrono::Days::new(ahead)).unwrap_or(day);
-        let end = day.checked_add_days(chrono::Days::new(back)).unwrap_or(day).min(job.date);
+        let mut at = day.checked_sub_days(chrono::Days::new(ahead)).unwrap_or(*day);
+        let end = day.checked_add_days(chrono::Days::new(back)).unwrap_or(*day).min(last);
         while at <= end {
             days.insert(at);
             at = at.succ_opt().unwrap_or(NaiveDate::MAX);
         }
     }
-    Ok(Scope::Days(days))
+    days
 }
 
 /// Partitions whose files are not the same.
@@ -226,6 +272,6 @@ mod tests {
         let day = |d| NaiveDate::from_ymd_opt(2024, 2, d).unwrap();
         let scope = Scope::Days([day(27), day(28), day(29), day(10)].into());
         assert_eq!(ranges(&scope), [Some((day(10), day(10))), Some((day(27), day(29)))]);
-        assert_eq!(ranges(&Scope::All), [None]);
+        assert_eq!(ranges(&Scope::All("")), [None]);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
+use chrono::NaiveDate;
 use serde_json::{Value, json};
 
 use super::job::{Job, Pins, Written, definition_text, digest, hex};
@@ -40,18 +41,30 @@ pub async fn run(job: &Job) -> Result<Vec<Written>> {
     refused.map_or(Ok(written), Err)
 }
 
+/// Whether a model is to be trained, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Due {
+    Yes(String),
+    No(String),
+}
+
+pub fn due(model: &Model, champion: Option<&Event>, date: NaiveDate) -> Due {
+    let Some(champion) = champion else { return Due::Yes("there is no champion".into()) };
+    if champion.logical_date == date {
+        return Due::Yes(format!("{} is of this night, and follows its inputs", champion.version));
+    }
+    let (age, every) = ((date - champion.logical_date).num_days(), model.retrain.ceil_days());
+    let why = format!("{} is {age} of {every} days old", champion.version);
+    if age < every { Due::No(why) } else { Due::Yes(why) }
+}
+
 /// Trains one model if it is due.
 pub async fn one(job: &Job, model: &Model) -> Result<Written> {
     let path = format!("models/{}", model.name);
     let events = registry::events(job, &model.name).await?;
     let champion = registry::champion(&events);
-    if let Some(champion) = champion.filter(|c| c.logical_date != job.date) {
-        let age = (job.date - champion.logical_date).num_days();
-        let every = model.retrain.ceil_days();
-        if age < every {
-            let status = format!("not due: {} is {age} of {every} days old", champion.version);
-            return Ok(Written::unchanged(path, status, None));
-        }
+    if let Due::No(why) = due(model, champion, job.date) {
+        return Ok(Written::unchanged(path, format!("not due: {why}"), None));
     }
     let (inputs, columns) = vectors::columns(job, model)?;
     let mut names = spine::tables(model);

@@ -133,6 +133,16 @@ impl Inputs {
         rows.select([packed].into_iter().chain(names.iter().map(|name| column(name)))).map_err(session::error)
     }
 
+    /// The types of the columns of the layout.
+    pub fn types(&self) -> Vec<DataType> {
+        let keys = self.entity.iter().map(|(_, key)| &key.data_type);
+        let mut types: Vec<DataType> = keys.chain(self.values.iter().map(|value| &value.data_type)).cloned().collect();
+        types.extend(self.conditions.iter().map(|_| DataType::Boolean));
+        let clocks = [true, self.has_known_from, self.has_known_until && self.visibility == Visibility::Known];
+        types.extend(clocks.into_iter().filter(|there| *there).map(|_| types::timestamp()));
+        types
+    }
+
     /// The events that can be anybody's history, as the layout's columns and those named besides.
     pub fn project(&self, events: DataFrame, besides: &[&str]) -> Result<DataFrame> {
         let mut keep = self.event_time.clone().is_not_null();

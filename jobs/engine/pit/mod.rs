@@ -63,7 +63,7 @@ mod visible;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::Column;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
@@ -128,6 +128,11 @@ impl Compiled {
     /// entity…, `as_of`, `_row`, then a column per feature or field, each documented by its metadata `comment`.
     pub fn schema(&self) -> SchemaRef {
         self.schema.clone()
+    }
+
+    /// Types of what is read of each event, and sorted.
+    pub fn read(&self) -> Vec<DataType> {
+        self.inputs.types()
     }
 
     /// Columns of saved states. The same name is a state of the same thing, whatever else the definition says.

@@ -71,6 +71,14 @@ impl<'a> Definition<'a> {
         }
     }
 
+    /// How many events a list has at most; `None` of a group, which has no lists.
+    pub fn length(&self) -> Option<u64> {
+        match self {
+            Definition::Group(_) => None,
+            Definition::Sequence(sequence) => Some(sequence.length as u64),
+        }
+    }
+
     pub fn text(&self) -> Result<String> {
         match self {
             Definition::Group(group) => definition_text(group),

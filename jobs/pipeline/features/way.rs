@@ -56,8 +56,9 @@ impl Way {
     }
 }
 
-/// Chooses, from what the logs of the tables say; no data file is opened.
-pub async fn choose(job: &Job, path: &str, ready: &Ready, pins: &Pins) -> Result<Way> {
+/// Chooses, from what the logs of the tables say; no data file is opened. `expected` rows are added to the difference:
+/// none in a night, and in a plan those of steps that come before.
+pub async fn choose(job: &Job, path: &str, ready: &Ready, pins: &Pins, expected: u64) -> Result<Way> {
     let Some(states) = job.lake.snapshot(&state::path(path)).await? else {
         return Ok(Way::snapshot("there is no state of an earlier night", true));
     };
@@ -91,7 +92,7 @@ pub async fn choose(job: &Job, path: &str, ready: &Ready, pins: &Pins) -> Result
         let moves = Moves { night, windows: ready.compiled.windows(), event_times: &event_times };
         differences.insert(table.to_string(), Difference::between(&before, pins.get(table)?, &moves));
     }
-    let rows: u64 = differences.values().map(|difference| difference.rows).sum();
+    let rows = differences.values().map(|difference| difference.rows).sum::<u64>() + expected;
     let reached: u64 = differences.values().map(|difference| difference.reached_rows).sum();
     let mut why = format!("{} rows came, went or may have moved since {date}", thousands(rows));
     if rows * WORTH > reached {

@@ -108,6 +108,13 @@ impl Manifest {
         }
     }
 
+    /// Rows that a byte of the source's files stands for; `None` if there were none yet.
+    pub(super) fn rows_per_byte(&self, source: &str) -> Option<f64> {
+        let ingested = self.of(source).filter(|entry| entry.is_ingested());
+        let (rows, bytes) = ingested.fold((0, 0), |(rows, bytes), e| (rows + e.rows_read, bytes + e.size));
+        (bytes > 0).then(|| rows as f64 / bytes as f64)
+    }
+
     /// The last record of a path.
     pub(super) fn last(&self, source: &str, path: &str) -> Option<&Entry> {
         self.entries.iter().rev().find(|entry| entry.source == source && entry.path == path)

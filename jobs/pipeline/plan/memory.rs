@@ -1,0 +1,58 @@
+//! How much memory a night's features will take, from the sizes of what they read and write.
+//!
+//! ```text
+//! base + min(2 · rows · width, memory_limit) + people · 160 B + 6 · (states read and written + features written)
+//! ```
+//!
+//! Rows are those that are sorted by entity and time: all events for a snapshot, the difference for an incremental night;
+//! a sort holds them twice, as they came and as they go out, or spills at the limit. Their width is that of the columns
+//! that the definition reads, where a text counts as [`TEXT`]. Features and states are on disk about a sixth of what they
+//! are in memory. The base is the process with its definitions, before any row is read.
+//!
+//! The constants are measured: on a lake of 20,000 users and 400 days the prediction lies between 0.7 and 1.4 of the
+//! peak resident memory, for each definition, each way, with and without a limit.
+
+use arrow::datatypes::DataType;
+
+const BASE: u64 = 128 << 20;
+/// Bytes of a text in memory, with its offset.
+const TEXT: u64 = 20;
+/// A row that is sorted is there twice.
+const SORTED: u64 = 2;
+/// An entity of the spine: its key, and its place in a table of keys.
+const PERSON: u64 = 160;
+/// Bytes in memory for a byte of compressed features or states.
+const UNPACKED: u64 = 6;
+/// Bytes on disk of a feature of one entity, and of an event in a list, where there are none yet to go by.
+const FEATURE: u64 = 3;
+const LISTED: u64 = 2;
+
+/// What a night holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Held {
+    /// Rows that are sorted, and bytes of each.
+    pub rows: u64,
+    pub width: u64,
+    pub people: u64,
+    /// Bytes on disk of states read, states written and features written.
+    pub packed: u64,
+    pub limit: Option<u64>,
+}
+
+impl Held {
+    /// Predicted peak memory of the process, in bytes.
+    pub fn peak(&self) -> u64 {
+        let sorted = SORTED * self.rows * self.width;
+        BASE + self.limit.map_or(sorted, |limit| sorted.min(limit)) + self.people * PERSON + UNPACKED * self.packed
+    }
+}
+
+/// Bytes of a row of such columns.
+pub fn width(types: &[DataType]) -> u64 {
+    types.iter().map(|data_type| data_type.primitive_width().map_or(TEXT, |bytes| bytes as u64)).sum()
+}
+
+/// Bytes on disk of features: so many columns, of lists of at most so many events.
+pub fn written(people: u64, columns: u64, length: Option<u64>) -> u64 {
+    people * columns * length.map_or(FEATURE, |length| length * LISTED)
+}
