@@ -16,7 +16,7 @@ use arrow::datatypes::DataType;
 
 const BASE: u64 = 128 << 20;
 /// Bytes of a text in memory, with its offset.
-const TEXT: u64 = 20;
+const TEXT: u64 = 16;
 /// A row that is sorted is there twice.
 const SORTED: u64 = 2;
 /// An entity of the spine: its key, and its place in a table of keys.
@@ -49,7 +49,11 @@ impl Held {
 
 /// Bytes of a row of such columns.
 pub fn width(types: &[DataType]) -> u64 {
-    types.iter().map(|data_type| data_type.primitive_width().map_or(TEXT, |bytes| bytes as u64)).sum()
+    let of = |data_type: &DataType| match data_type {
+        DataType::Boolean => 1,
+        other => other.primitive_width().map_or(TEXT, |bytes| bytes as u64),
+    };
+    types.iter().map(of).sum()
 }
 
 /// Bytes on disk of features: so many columns, of lists of at most so many events.
