@@ -21,6 +21,9 @@ use crate::engine::sql_features;
 use crate::error::Result;
 use crate::lake::{Replace, TableSpec};
 
+/// Why a night computes everybody.
+pub const WHY_ALL: &str = "a query does not say which of its rows changed";
+
 /// Everybody's features tonight.
 pub async fn night(job: &Job, features: &SqlFeatures) -> Result<Written> {
     let path = format!("features/{}", features.name);
@@ -53,7 +56,7 @@ pub async fn night(job: &Job, features: &SqlFeatures) -> Result<Written> {
     }
     let info = job.commit_info("features", &text, &pins);
     let outcome = writer.commit(Replace::Partitions([job.date.to_string()].into()), &unit, info).await?;
-    let written = Written::new(path, &outcome, step.seconds());
+    let written = Written::new(path, &outcome, step.seconds()).detail("way", "snapshot").detail("why", WHY_ALL);
     step.done(&format!("{} entities × {} columns", thousands(written.rows), features.columns.len()));
     Ok(written)
 }

@@ -35,13 +35,13 @@ pub async fn plan(job: &Job, table: &Table, expected: &mut Expected) -> Result<L
     Ok(match scope {
         Scope::Nothing(why) => Line::new("tables", path, Way::Unchanged, why),
         Scope::All(_) => {
-            let read = pins.0.iter().map(|(name, input)| whole(input) + expected.new(name)).sum();
+            let read = pins.0.iter().map(|(name, input)| whole(input) + expected.added(name)).sum();
             expected.change(&table.name, Change { days: None, new: Size::default() });
             let rows = existing.map(Snapshot::rows);
             Line::new("tables", path, Way::All, why).read(read).write(rows, columns)
         }
         Scope::Days(days) => {
-            let read = pins.0.iter().map(|(name, input)| of_days(input, &around(table, &days)) + expected.new(name));
+            let read = pins.0.iter().map(|(name, input)| of_days(input, &around(table, &days)) + expected.added(name));
             let held = existing.map_or(Size::default(), |existing| of_days(existing, &days));
             let new = existing.map_or(Size::default(), |existing| unseen(existing, &days));
             let line = Line::new("tables", path, Way::Days, why).read(read.sum::<Size>() + held);
@@ -81,7 +81,7 @@ fn with_expected(job: &Job, table: &Table, scope: Scope, expected: &Expected) ->
 
 /// The days of inputs that some days of the table are computed from.
 fn around(table: &Table, days: &BTreeSet<NaiveDate>) -> BTreeSet<NaiveDate> {
-    let (back, ahead) = (table.lookback.ceil_days() as i64, table.lookahead.ceil_days() as i64);
+    let (back, ahead) = (table.lookback.ceil_days(), table.lookahead.ceil_days());
     days.iter().flat_map(|day| (-back..=ahead).map(|by| *day + chrono::TimeDelta::days(by))).collect()
 }
 

@@ -28,7 +28,8 @@ fn a_night_from_states_in_little_memory() {
         assert!(outputs.len() >= 8, "{said:#?}");
         for line in outputs {
             let table = line["table"].as_str().unwrap().replace('/', ".");
-            let way = if date == FIRST { "snapshot" } else { "incremental" };
+            // A query is computed for everybody every night.
+            let way = if date == FIRST || table == "features.open_loans" { "snapshot" } else { "incremental" };
             assert_eq!(line["details"]["way"], way, "{line:#}");
             let (expected, found) = (stored(&copy, &table, date), stored(&world, &table, date));
             assert!(found.num_rows() > 1000);
