@@ -5,6 +5,6 @@
 
 mod definitions;
 mod memory;
-mod project;
+pub mod project;
 mod rows;
 mod script;
