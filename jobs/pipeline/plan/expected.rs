@@ -73,7 +73,7 @@ impl Expected {
     }
 
     /// What a reader will find beside what a snapshot has.
-    pub fn new(&self, relation: &str) -> Size {
+    pub fn addition(&self, relation: &str) -> Size {
         self.of(relation).map_or(Size::default(), |change| change.new)
     }
 

@@ -42,7 +42,7 @@ async fn one(job: &Job, definition: Definition<'_>, expected: &Expected) -> Resu
     let (mut events, mut coming) = (Size::default(), Size::default());
     for (table, _) in ready.tables() {
         let now = pins.get(table)?;
-        events += whole(now) + expected.new(table);
+        events += whole(now) + expected.addition(table);
         coming += expected.difference(table, now);
     }
     let chosen = way::choose(job, &path, &ready, &pins, coming.rows).await?;
@@ -92,7 +92,7 @@ async fn sql(job: &Job, definition: &SqlFeatures, expected: &Expected) -> Result
     if is_done(job.lake.snapshot(&path).await?.as_ref(), &unit, &pins, expected).await? {
         return Ok(Line::new(JOB, path, Way::Unchanged, super::UNCHANGED));
     }
-    let read = pins.0.iter().map(|(table, snapshot)| whole(snapshot) + expected.new(table)).sum();
+    let read = pins.0.iter().map(|(table, snapshot)| whole(snapshot) + expected.addition(table)).sum();
     let people = people(&pins, &definition.entities, expected)?;
     let line = Line::new(JOB, path, Way::Snapshot, "a query does not say which of its rows changed");
     Ok(line.read(read).write(Some(people), definition.entity.len() + definition.columns.len()))
@@ -121,7 +121,7 @@ async fn is_done(stored: Option<&Snapshot>, unit: &Unit, pins: &Pins, expected: 
 fn people(pins: &Pins, table: &str, expected: &Expected) -> Result<u64> {
     let open = pins.get(table)?.bounds(&["_known_until"]);
     let open: u64 = open.iter().map(|file| file.nulls[0].or(file.rows).unwrap_or(0)).sum();
-    Ok(open + expected.new(table).rows)
+    Ok(open + expected.addition(table).rows)
 }
 
 /// What the newest night took.
