@@ -224,4 +224,5 @@ def test_lists_become_rows(sequence):
     frame = table.to_pandas()[names]
     events = frame[frame[names[0]].map(len) > 0].explode(names)
     assert len(events) == len(expected), "pandas"
-    assert set(events[names[0]].dropna()) == {value for value in pc.list_flatten(lists[names[0]]).to_pylist() if value is not None}
+    first = pc.drop_null(pc.list_flatten(lists[names[0]].combine_chunks())).to_pylist()
+    assert list(events[names[0]].dropna()) == first, "pandas"

@@ -14,8 +14,8 @@ use crate::engine::session::Session;
 use crate::error::Result;
 use crate::lake::{COMMENT, Snapshot, documented};
 
-/// entity…, as_of, the computed columns, those that only earlier nights have, logical_date. `unit` is a column's, if its
-/// name and documentation may not say.
+/// entity…, as_of, the computed columns, those that only earlier nights have, logical_date. `unit` is a column's, if
+/// its name and documentation may not say.
 pub fn schema<'a>(
     computed: &Schema,
     entity: &[String],

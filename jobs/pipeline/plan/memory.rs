@@ -5,13 +5,13 @@
 //! ```
 //!
 //! Rows are those that are sorted: of a table those to write, of a snapshot all events, of an incremental night the
-//! difference. A sort holds them twice, as they came and as they go out, or spills at the limit. Their width is that of the
-//! columns that the definition reads, where a text counts as [`TEXT`]. Features and states are on disk about a sixth of
-//! what they are in memory. The base is the process with its definitions, before any row is read.
+//! difference. A sort holds them twice, as they came and as they go out, or spills at the limit. Their width is that
+//! of the columns that the definition reads, where a text counts as [`TEXT`]. Features and states are on disk about a
+//! sixth of what they are in memory. The base is the process with its definitions, before any row is read.
 //!
-//! The constants are measured: on lakes of 20,000 users with 400 days and of 60,000 with 200, the prediction lay between
-//! 0.7 and 1.45 times the peak resident memory, for each table and definition by itself, each way, with and without a
-//! limit.
+//! The constants are measured: on lakes of 20,000 users with 400 days and of 60,000 with 200, the prediction lay
+//! between 0.7 and 1.45 times the peak resident memory, for each table and definition by itself, each way, with and
+//! without a limit.
 
 use arrow::datatypes::DataType;
 

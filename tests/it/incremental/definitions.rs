@@ -1,5 +1,5 @@
-//! What changing a definition does to the next night: what is new comes from history, what is known stays, and the result
-//! is that of all rows.
+//! What changing a definition does to the next night: what is new comes from history, what is known stays, and the
+//! result is that of all rows.
 
 use std::collections::BTreeSet;
 
@@ -18,8 +18,8 @@ struct Changed {
     new: usize,
 }
 
-/// A night by one definition and two by another; in each of the two a payment of the 21st day changes hands, which then is
-/// the oldest within ten days.
+/// A night by one definition and two by another; in each of the two a payment of the 21st day changes hands, which
+/// then is the oldest within ten days.
 #[track_caller]
 fn changed(file: &str, first: &str, then: &str) -> Changed {
     assert_ne!(first, then);
@@ -118,7 +118,7 @@ fn another_length_of_a_sequence() {
 
 /// What is interleaved is a query over each table.
 #[test]
-#[ignore = "the state's name does not say what is taken of each table (engine/pit/lists.rs: the sequence it names is plain)"]
+#[ignore = "a state's name does not say what is taken of each table (engine/pit/lists.rs: its sequence is plain)"]
 fn another_condition_of_one_table_of_a_sequence() {
     let from = "as: paid, fields";
     let then = MIXED.replace(from, "as: paid, where: amount < 10, fields");
