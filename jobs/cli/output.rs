@@ -52,8 +52,8 @@ pub fn written(job: &Job, name: &str, lines: &[Written], as_json: bool) -> Resul
     print(&text)
 }
 
-/// Cells under their heads, each column as wide as its widest cell, those of `numbers` to the right; nothing where there
-/// are no rows.
+/// Cells under their heads, each column as wide as its widest cell, those of `numbers` to the right; nothing where
+/// there are no rows.
 pub fn columns(head: &[&str], rows: impl Iterator<Item = Vec<String>>, numbers: &[usize]) -> String {
     let mut lines: Vec<Vec<String>> = vec![head.iter().map(ToString::to_string).collect()];
     lines.extend(rows);

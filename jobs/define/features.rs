@@ -122,6 +122,13 @@ impl Function {
         matches!(self, Function::First | Function::Last)
     }
 
+    /// True if the result has the unit of what it is computed from.
+    pub fn keeps_unit(&self) -> bool {
+        use Function::*;
+        let of_several = matches!(self, Sum | Mean | Stddev | ExpWeightedMean { .. } | Percentile { .. });
+        of_several || matches!(self, Min | Max | First | Last | Top { .. })
+    }
+
     /// True if NaN and infinities are null to it.
     pub fn is_arithmetic(&self) -> bool {
         use Function::*;

@@ -72,6 +72,13 @@ impl Project {
         source.or_else(|| self.tables.get(relation).and_then(|t| t.event_time.as_deref()))
     }
 
+    /// The unit of a column, if it is said.
+    pub fn unit(&self, relation: &str, column: &str) -> Option<&str> {
+        let source = self.sources.get(relation).and_then(|s| s.columns.get(column)).and_then(|c| c.unit.as_deref());
+        let table = self.tables.get(relation).and_then(|t| t.columns.get(column)).and_then(|c| c.unit.as_deref());
+        source.or(table)
+    }
+
     /// The event time of a history: its own, or its table's.
     pub fn time_of<'a>(&'a self, history: &'a History) -> Option<&'a str> {
         history.event_time.as_deref().or_else(|| self.event_time(&history.table))

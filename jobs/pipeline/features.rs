@@ -11,34 +11,36 @@
 pub mod definition;
 mod difference;
 pub mod state;
+mod stored;
 pub mod way;
 
 use std::sync::{Arc, Mutex};
 
-use arrow::array::{Date32Array, RecordBatch, new_null_array};
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use chrono::NaiveDate;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::{JoinType, ScalarValue};
 use datafusion::execution::TaskContext;
-use datafusion::logical_expr::{Expr, col, lit};
+use datafusion::logical_expr::{Expr, lit};
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::physical_plan::{EmptyRecordBatchStream, SendableRecordBatchStream};
 use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 
 use definition::{Definition, Ready};
+pub use stored::stored;
+pub(super) use stored::{dated, schema as stored_schema};
 
 use super::job::{Job, Pins, Written, instant, quoted};
 use super::progress::thousands;
 use super::sql_features;
 use crate::define::features::{FeatureGroup, History};
-use crate::define::types::timestamp;
 use crate::engine::pit::{self, SIDE, Side};
 use crate::engine::session::Session;
 use crate::error::{Context, Error, Result};
-use crate::lake::{COMMENT, Replace, Snapshot, TableSpec, Unit, Writer, documented};
+use crate::lake::{Replace, TableSpec, Unit, Writer};
 
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
@@ -74,7 +76,8 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
     let ready = definition.compile(job, &session)?;
     let compiled = &ready.compiled;
     let way = way::choose(job, &path, &ready, &pins, 0).await?;
-    let schema = stored_schema(compiled.schema().as_ref(), history, existing.as_ref());
+    let of = |column: &str| definition.unit(&job.project, column);
+    let schema = stored_schema(compiled.schema().as_ref(), &history.entity, existing.as_ref(), of);
     let spec = TableSpec {
         name: path.clone(),
         description: definition.description().to_string(),
@@ -289,50 +292,4 @@ pub fn everybody(job: &Job, session: &Session, pins: &Pins, history: &History) -
     columns.push(instant(job.as_of()).alias("as_of"));
     columns.push(datafusion::prelude::lit(0_u64).alias("_row"));
     Ok(people.select(columns)?)
-}
-
-/// entity…, as_of, the computed columns, those that only earlier nights have, logical_date.
-pub(super) fn stored_schema(computed: &Schema, history: &History, existing: Option<&Snapshot>) -> SchemaRef {
-    let mut fields: Vec<Field> = Vec::new();
-    for field in computed.fields().iter().filter(|f| history.entity.contains(f.name())) {
-        fields.push(documented(field.name(), field.data_type().clone(), false, "The entity."));
-    }
-    fields.push(documented("as_of", timestamp(), false, "The instant at which the row is what was known."));
-    let ours = |name: &String| history.entity.contains(name) || name == "as_of" || name == "_row";
-    fields.extend(computed.fields().iter().filter(|f| !ours(f.name())).map(|f| f.as_ref().clone()));
-    if let Some(existing) = existing {
-        let gone = |field: &&Arc<Field>| field.is_nullable() && fields.iter().all(|f| f.name() != field.name());
-        let gone: Vec<Field> = existing.schema().fields().iter().filter(gone).map(|field| retired(field)).collect();
-        fields.extend(gone);
-    }
-    fields.push(documented("logical_date", DataType::Date32, false, "The night that computed the row."));
-    Arc::new(Schema::new(fields))
-}
-
-/// A column that the definition has no longer: it stays for the nights that have it, and is null from now on.
-fn retired(field: &Field) -> Field {
-    const SAYS: &str = "No longer computed";
-    let doc = field.metadata().get(COMMENT).map_or("", String::as_str);
-    let doc = if doc.starts_with(SAYS) { doc.to_string() } else { format!("{SAYS}. {doc}") };
-    documented(field.name(), field.data_type().clone(), true, &doc)
-}
-
-/// The stored columns of a computed batch, with the night's date; null where nothing was computed.
-pub(super) fn dated(batch: &RecordBatch, schema: &SchemaRef, date: NaiveDate) -> Result<RecordBatch> {
-    let mut columns = Vec::with_capacity(schema.fields().len());
-    for field in schema.fields() {
-        columns.push(match batch.column_by_name(field.name()) {
-            Some(column) => column.clone(),
-            None if field.is_nullable() => new_null_array(field.data_type(), batch.num_rows()),
-            None => Arc::new(Date32Array::from_value(date.to_epoch_days(), batch.num_rows())),
-        });
-    }
-    Ok(RecordBatch::try_new(schema.clone(), columns)?)
-}
-
-/// The stored rows of a night, with every column.
-pub fn stored(session: &Session, snapshot: &Snapshot, date: NaiveDate) -> Result<DataFrame> {
-    let night = snapshot.provider_of(&[date.to_string()].into())?;
-    let day = datafusion::common::ScalarValue::Date32(Some(date.to_epoch_days()));
-    Ok(session.context().read_table(night)?.filter(col("logical_date").eq(datafusion::prelude::lit(day)))?)
 }

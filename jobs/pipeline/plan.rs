@@ -1,8 +1,8 @@
 //! The `plan` job: what a night would do, and why, without doing it.
 //!
-//! Only logs, listings, the manifest and the registry are read: no raw file and no data file is opened. A step is planned
-//! as if the steps before it had been done; what those will have written is estimated from the sizes of what is there
-//! ([`expected`]), and everything else is what the job itself would find.
+//! Only logs, listings, the manifest and the registry are read: no raw file and no data file is opened. A step is
+//! planned as if the steps before it had been done; what those will have written is estimated from the sizes of what
+//! is there ([`expected`]), and everything else is what the job itself would find.
 
 mod expected;
 mod features;

@@ -16,6 +16,7 @@ use datafusion::prelude::DataFrame;
 use datafusion::sql::parser::DFParser;
 use datafusion::sql::resolve::resolve_table_references;
 
+use super::features::state::SUFFIX;
 use super::open;
 use crate::define::diagnostic::nearest;
 use crate::define::profile::Profile;
@@ -100,11 +101,11 @@ fn schema(session: &Session, folder: &str) -> Result<()> {
     Ok(())
 }
 
-/// Everything a query can name.
+/// Everything a query can name, but for what is internal.
 pub async fn names(lake: &Lake) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for folder in FOLDERS {
-        for name in lake.directories(folder).await? {
+        for name in lake.directories(folder).await?.into_iter().filter(|name| !name.ends_with(SUFFIX)) {
             names.push(if folder == "tables" { name } else { format!("{folder}.{name}") });
         }
     }

@@ -42,7 +42,7 @@ pub async fn night(job: &Job, features: &SqlFeatures) -> Result<Written> {
     let people = population(features);
     let spine = numbered(everybody(job, &session, &pins, &people)?, &features.entity)?;
     let mut stream = compute(job, &session, &pins, features, spine).await?;
-    let schema = stored_schema(&stream.schema(), &people, existing.as_ref());
+    let schema = stored_schema(&stream.schema(), &features.entity, existing.as_ref(), |_| None);
     let spec = TableSpec {
         name: path.clone(),
         description: features.description.clone(),

@@ -32,6 +32,20 @@ MODELS = definitions("models", "model")
 GROUPS = definitions("features", "group") | definitions("features", "sql_features")
 SEQUENCES = definitions("features", "sequence")
 
+
+
+def maps() -> list[tuple[str, str]]:
+    """Columns that are maps, (group, column): shares without a list of values."""
+    found = []
+    for group, definition in GROUPS.items():
+        for entry in definition["aggregations"]:
+            if entry["fn"] == "share" and "top" in entry:
+                found += [(group, f"{entry.get('as', entry['of'])}_share_{window}") for window in entry["over"]]
+    return found
+
+
+MAPS = maps()
+
 TABLES = (
     [f"scores/{name}" for name in MODELS]
     + [f"features/{name}" for name in GROUPS]

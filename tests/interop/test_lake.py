@@ -3,10 +3,12 @@
 import math
 from collections import Counter
 
+import duckdb
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from conftest import GROUPS, MODELS, SEQUENCES, TABLES, lake
+from conftest import GROUPS, MAPS, MODELS, SEQUENCES, TABLES, lake
 from deltalake import DeltaTable
 from readers import READERS
 
@@ -16,7 +18,7 @@ def read(name: str) -> pa.Table:
 
 
 def summary(table: pa.Table) -> dict[str, tuple]:
-    """Per column: how many values, and their sum (numbers) or how many different ones there are (anything else)."""
+    """Per column: how many values, and their sum (numbers), all of them (lists, maps) or how many different ones."""
     columns = {}
     for name in table.column_names:
         column = table[name]
@@ -25,7 +27,9 @@ def summary(table: pa.Table) -> dict[str, tuple]:
             numbers = [float(x) for x in column.to_pylist() if x is not None]
             columns[name] = (values, math.fsum(x for x in numbers if math.isfinite(x)))
         elif pa.types.is_nested(column.type):
-            columns[name] = (values, pc.sum(pc.list_value_length(column)).as_py())
+            # Every item of every list or map, in its order; rows come in any.
+            texts = sorted(map(str, column.to_pylist()))
+            columns[name] = (values, hash(tuple(texts)))
         else:
             columns[name] = (values, len(set(column.to_pylist())))
     return columns
@@ -47,7 +51,8 @@ def test_the_readers_agree(name):
         assert columns.keys() == expected.keys(), f"{reader} sees other columns of {name}"
         for column, (values, total) in columns.items():
             assert values == expected[column][0], f"{reader}: non-null values of {name}.{column}"
-            assert total == pytest.approx(expected[column][1], rel=1e-12), f"{reader}: sum of {name}.{column}"
+            same = pytest.approx(expected[column][1], rel=1e-12) if isinstance(total, float) else expected[column][1]
+            assert total == same, f"{reader}: {name}.{column}"
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -55,6 +60,26 @@ def test_columns_are_documented_in_the_schema(name):
     fields = DeltaTable(lake() / name).schema().fields
     silent = [field.name for field in fields if not (field.metadata.get("comment") or "").strip()]
     assert not silent, f"columns of {name} without a comment: {silent}"
+
+
+def test_amounts_say_their_unit():
+    """The documentation of features that have the unit of their column ends in it, as the column's does."""
+    comments = {}
+    for group in GROUPS:
+        fields = DeltaTable(lake() / "features" / group).schema().fields
+        comments |= {f"{group}.{field.name}": field.metadata["comment"] for field in fields}
+    of_money = {name: comment for name, comment in comments.items() if ".amount_sum" in name or ".amount_mean" in name}
+    assert of_money
+    assert all("PLN" in comment for comment in of_money.values()), of_money
+
+
+@pytest.mark.parametrize("name", TABLES[len(MODELS) :])
+def test_states_say_that_they_are_internal(name):
+    states = DeltaTable(lake() / f"{name}__state")
+    assert states.metadata().description.startswith("Internal: ")
+    described = {field.name: (str(field.type), field.metadata["comment"]) for field in states.schema().fields}
+    bytes_only = [text for kind, text in described.values() if "binary" in kind]
+    assert bytes_only and all(text.startswith("Internal: ") for text in bytes_only)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -133,3 +158,71 @@ def test_sequences_run_forward_in_time(sequence):
     for days in read(f"sequences/{sequence}")[ages[0]].to_pylist():
         assert all(earlier >= later for earlier, later in zip(days or [], (days or [])[1:]))
         assert all(age > 0 for age in days or [])
+
+
+def test_there_are_maps():
+    assert MAPS, "no feature of the shipped project is a map"
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(("group", "column"), MAPS)
+def test_shares_are_maps_that_add_up(group, column, reader):
+    """Keys ascending, shares above 0, together 1; null where there is nothing to share."""
+    maps = READERS[reader](lake() / "features" / group)[column]
+    assert pa.types.is_map(maps.type)
+    whole = [value for value in maps.to_pylist() if value is not None]
+    assert 0 < len(whole) < len(maps)
+    for value in whole:
+        keys = [key for key, _ in value]
+        assert keys == sorted(set(keys))
+        assert all(share > 0 for _, share in value)
+        assert math.fsum(share for _, share in value) == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("group", "column"), MAPS)
+def test_a_map_is_asked_for_a_key(group, column):
+    """As analysts write it, in each tool; where a row has no such key the answer is null."""
+    table = DeltaTable(lake() / "features" / group)
+    rows = [dict(value) for value in table.to_pyarrow_table()[column].to_pylist() if value]
+    key = max(set(rows[0]), key=lambda key: sum(key in row for row in rows))
+    expected = math.fsum(row.get(key, 0.0) for row in rows)
+    assert expected > 0
+
+    dataset = table.to_pyarrow_dataset()
+    with duckdb.connect() as connection:
+        connection.register("dataset", dataset)
+        found = connection.execute(f"select fsum({column}['{key}']) from dataset").fetchone()[0]
+    assert found == pytest.approx(expected, rel=1e-9), "DuckDB"
+
+    shares = pl.read_delta(str(lake() / "features" / group))[column].to_arrow().to_pylist()
+    found = math.fsum(dict(value).get(key, 0.0) for value in shares if value)
+    assert found == pytest.approx(expected, rel=1e-9), "Polars"
+
+    shares = table.to_pandas()[column].dropna()
+    assert math.fsum(dict(value).get(key, 0.0) for value in shares) == pytest.approx(expected, rel=1e-9), "pandas"
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES)
+def test_lists_become_rows(sequence):
+    """All lists of a sequence taken apart together, a row per event, in each tool."""
+    table = DeltaTable(lake() / "sequences" / sequence)
+    names = [field.name for field in table.schema().fields if str(field.type).startswith("ArrayType")]
+    assert len(names) > 1
+    lists = table.to_pyarrow_table()
+    expected = sorted(map(str, zip(*(pc.list_flatten(lists[name]).to_pylist() for name in names), strict=True)))
+    assert expected
+
+    frame = pl.read_delta(str(lake() / "sequences" / sequence)).select(names)
+    events = frame.filter(pl.col(names[0]).list.len() > 0).explode(names)
+    assert sorted(map(str, events.rows())) == expected, "Polars"
+
+    with duckdb.connect() as connection:
+        connection.register("dataset", table.to_pyarrow_dataset())
+        apart = ", ".join(f'unnest("{name}")' for name in names)
+        assert sorted(map(str, connection.execute(f"select {apart} from dataset").fetchall())) == expected, "DuckDB"
+
+    frame = table.to_pandas()[names]
+    events = frame[frame[names[0]].map(len) > 0].explode(names)
+    assert len(events) == len(expected), "pandas"
+    first = pc.drop_null(pc.list_flatten(lists[names[0]].combine_chunks())).to_pylist()
+    assert list(events[names[0]].dropna()) == first, "pandas"

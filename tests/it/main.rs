@@ -17,6 +17,7 @@ mod lender;
 mod lineage;
 mod naive;
 mod night;
+mod night_plan;
 mod nights;
 mod pit;
 mod plan;

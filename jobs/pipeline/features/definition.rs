@@ -2,6 +2,7 @@
 
 use datafusion::prelude::DataFrame;
 
+use crate::define::Project;
 use crate::define::diagnostic::{Diagnostic, into_error};
 use crate::define::features::{FeatureGroup, History};
 use crate::define::sequence::Sequence;
@@ -77,6 +78,14 @@ impl<'a> Definition<'a> {
             Definition::Group(_) => None,
             Definition::Sequence(sequence) => Some(sequence.length as u64),
         }
+    }
+
+    /// The unit of a feature that has that of the column it is computed from. Lists say it in their documentation.
+    pub fn unit<'p>(&self, project: &'p Project, column: &str) -> Option<&'p str> {
+        let Definition::Group(group) = self else { return None };
+        let feature = group.features.iter().find(|feature| feature.name == column)?;
+        let of = feature.of.as_deref().filter(|_| feature.function.keeps_unit())?;
+        project.unit(&group.history.table, of)
     }
 
     pub fn text(&self) -> Result<String> {

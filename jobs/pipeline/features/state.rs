@@ -16,9 +16,12 @@ use crate::error::{Error, Result};
 use crate::lake::{TableSpec, documented};
 use crate::pipeline::job::quoted;
 
+/// How names of tables of states end.
+pub const SUFFIX: &str = "__state";
+
 /// Where the states of a features table lie.
 pub fn path(of: &str) -> String {
-    format!("{of}__state")
+    format!("{of}{SUFFIX}")
 }
 
 pub fn spec(of: &str, result: &Schema, entity: &[String], states: &[String]) -> TableSpec {
@@ -26,11 +29,14 @@ pub fn spec(of: &str, result: &Schema, entity: &[String], states: &[String]) -> 
     for field in result.fields().iter().filter(|field| entity.contains(field.name())) {
         fields.push(documented(field.name(), field.data_type().clone(), false, "The entity."));
     }
-    fields
-        .extend(states.iter().map(|name| documented(name, DataType::Binary, true, "What the next night starts from.")));
+    fields.extend(states.iter().map(|name| {
+        documented(name, DataType::Binary, true, "Internal: a state, in bytes that only scorehouse reads.")
+    }));
     TableSpec {
         name: path(of),
-        description: format!("What the next night computes {of} from. Not for reading: its bytes are ours."),
+        description: format!(
+            "Internal: what the next night computes {of} from. It may be deleted; that night then reads all rows."
+        ),
         schema: Arc::new(Schema::new(fields)),
         partition_by: None,
         no_statistics: entity.iter().chain(states).cloned().collect(),

@@ -36,7 +36,7 @@ async fn one(job: &Job, definition: Definition<'_>, expected: &Expected) -> Resu
     };
     let stored = job.lake.snapshot(&path).await?;
     let unit = job.unit(JOB, &path, &definition.text()?, &pins);
-    if is_done(stored.as_ref(), &unit, &pins, expected).await? {
+    if !job.full && is_done(stored.as_ref(), &unit, &pins, expected).await? {
         return Ok(Line::new(JOB, path, Way::Unchanged, super::UNCHANGED));
     }
     let ready = definition.compile(job, &job.session()?)?;

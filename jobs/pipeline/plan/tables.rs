@@ -1,12 +1,14 @@
 //! SQL tables in a plan: the days that changed already, those that will, and what computing them reads.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Schema};
 use chrono::NaiveDate;
 use serde_json::json;
 
 use super::expected::{Change, Expected, Size, of_days, whole};
-use super::{Line, Way};
+use super::{Line, Way, memory};
 use crate::define::Table;
 use crate::define::table::Materialized;
 use crate::error::Result;
@@ -17,7 +19,11 @@ use crate::pipeline::tables::{Scope, UNCHANGED, decide, widened};
 /// Plans a table, and notes what it will have changed.
 pub async fn plan(job: &Job, table: &Table, expected: &mut Expected) -> Result<Line> {
     let path = format!("tables/{}", table.name);
-    let columns = job.catalog.storage_schema(&table.name).map_or(0, |schema| schema.fields().len());
+    let schema = job.catalog.storage_schema(&table.name).unwrap_or_else(|| Arc::new(Schema::empty()));
+    let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+    let limit = job.profile.memory_limit.map(|limit| limit.0 as u64);
+    let memory = |rows: u64| memory::table(rows, memory::width(&types), limit);
+    let columns = types.len();
     let mut pins = Pins::default();
     for input in &table.inputs {
         match job.lake.snapshot(&format!("tables/{input}")).await? {
@@ -38,7 +44,8 @@ pub async fn plan(job: &Job, table: &Table, expected: &mut Expected) -> Result<L
             let read = pins.0.iter().map(|(name, input)| whole(input) + expected.added(name)).sum();
             expected.change(&table.name, Change { days: None, new: Size::default() });
             let rows = existing.map(Snapshot::rows);
-            Line::new("tables", path, Way::All, why).read(read).write(rows, columns)
+            let line = Line::new("tables", path, Way::All, why).read(read).write(rows, columns);
+            Line { peak_memory: rows.map(memory), ..line }
         }
         Scope::Days(days) => {
             let read = pins.0.iter().map(|(name, input)| of_days(input, &around(table, &days)) + expected.added(name));
@@ -47,7 +54,9 @@ pub async fn plan(job: &Job, table: &Table, expected: &mut Expected) -> Result<L
             let line = Line::new("tables", path, Way::Days, why).read(read.sum::<Size>() + held);
             expected.change(&table.name, Change { days: Some(days.clone()), new });
             let texts: Vec<String> = days.iter().map(ToString::to_string).collect();
-            line.write(Some(held.rows + new.rows), columns).detail("days", json!(texts))
+            let rows = held.rows + new.rows;
+            let line = line.write(Some(rows), columns).detail("days", json!(texts));
+            Line { peak_memory: Some(memory(rows)), ..line }
         }
     })
 }

@@ -1,5 +1,5 @@
-//! What changing a definition does to the next night: what is new comes from history, what is known stays, and the result
-//! is that of all rows.
+//! What changing a definition does to the next night: what is new comes from history, what is known stays, and the
+//! result is that of all rows.
 
 use std::collections::BTreeSet;
 
@@ -18,8 +18,8 @@ struct Changed {
     new: usize,
 }
 
-/// A night by one definition and two by another; in each of the two a payment of the 21st day changes hands, which then is
-/// the oldest within ten days.
+/// A night by one definition and two by another; in each of the two a payment of the 21st day changes hands, which
+/// then is the oldest within ten days.
 #[track_caller]
 fn changed(file: &str, first: &str, then: &str) -> Changed {
     assert_ne!(first, then);

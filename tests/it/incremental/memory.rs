@@ -22,7 +22,10 @@ fn a_night_from_states_in_little_memory() {
             run(&world, job, date, &[]);
         }
         let copy = copied(&world);
+        let predicted = predicted(&world, date, &little);
         let said = run(&world, "features", date, &little);
+        let ratio = predicted as f64 / said.json()["peak_memory"].as_f64().unwrap();
+        assert!((0.5..2.0).contains(&ratio), "{predicted} bytes were predicted, {ratio} of what was measured");
         run(&copy, "features", date, &["--full"]);
         let outputs = said.json()["outputs"].as_array().unwrap().clone();
         assert!(outputs.len() >= 8, "{said:#?}");
@@ -36,4 +39,10 @@ fn a_night_from_states_in_little_memory() {
             assert!(expected == found, "{table} on {date}");
         }
     }
+}
+
+/// What the plan says of the night's hungriest step.
+fn predicted(world: &World, date: &str, more: &[&str]) -> u64 {
+    let steps = run(world, "plan", date, more).json()["steps"].as_array().unwrap().clone();
+    steps.iter().filter_map(|step| step["peak_memory"].as_u64()).max().unwrap()
 }
