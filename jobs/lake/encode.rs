@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use deltalake::kernel::Add;
 use object_store::path::Path;
@@ -20,8 +20,8 @@ use crate::error::{Context, Error, Result};
 
 /// Bytes after which a file is closed and the next one begun: what one file may take of memory.
 const FILE_BYTES: usize = 96 << 20;
-/// Rows of a row group: small enough to skip by, large enough to compress well.
-const ROW_GROUP_ROWS: usize = 256 << 10;
+/// Rows of a row group: small enough to skip by and to be held while it is encoded, large enough to compress well.
+const ROW_GROUP_ROWS: usize = 128 << 10;
 
 /// How the files of a table are encoded. Shared by all its encoders.
 pub(super) struct Encoding {
@@ -47,8 +47,9 @@ pub(super) fn properties(spec: &TableSpec) -> Result<WriterProperties> {
         let path = ColumnPath::from(column.as_str());
         builder = builder.set_column_statistics_enabled(path, EnabledStatistics::None);
     }
-    // Bytes of ours hardly ever repeat, and looking for those that do takes longer than writing them.
-    for field in spec.schema.fields().iter().filter(|field| field.data_type() == &DataType::Binary) {
+    // These hardly ever repeat, and looking for those that do takes longer than writing them.
+    let unlike = |field: &Field| matches!(field.data_type(), DataType::Binary | DataType::Float64);
+    for field in spec.schema.fields().iter().filter(|field| unlike(field)) {
         builder = builder.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), false);
     }
     Ok(builder.build())

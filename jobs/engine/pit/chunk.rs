@@ -13,6 +13,7 @@ use arrow::row::{OwnedRow, Row, RowConverter, Rows, SortField};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
 use futures::StreamExt;
+use futures::stream::Fuse;
 
 use crate::engine::session;
 use crate::error::{Error, Result};
@@ -67,19 +68,20 @@ impl Keys {
 
 /// A cursor over the entities of a sorted stream. The keys are its first columns.
 pub struct Events {
-    stream: SendableRecordBatchStream,
+    stream: Fuse<SendableRecordBatchStream>,
     packed: bool,
     keys: Keys,
     key_count: usize,
-    /// Batches of an entity that may go on, and perhaps of others before it.
+    /// Rows of an entity that may go on in the next batch.
     pending: Vec<RecordBatch>,
     pending_key: Option<OwnedRow>,
+    /// The whole entities between the pending one and the one before it.
+    whole: Option<RecordBatch>,
     chunk: Option<Chunk>,
     /// How many chunks there were.
     pub chunks: usize,
     /// Index into the chunk's entities.
     position: usize,
-    ended: bool,
     memory: MemoryReservation,
     /// Never given back, so that what is usual cannot be taken away by the sorts below.
     reserved: usize,
@@ -97,16 +99,16 @@ impl Events {
     ) -> Self {
         Events {
             reserved: memory.size(),
-            stream,
+            stream: stream.fuse(),
             packed,
             keys,
             key_count,
             pending: Vec::new(),
             pending_key: None,
+            whole: None,
             chunk: None,
             chunks: 0,
             position: 0,
-            ended: false,
             memory,
         }
     }
@@ -134,38 +136,44 @@ impl Events {
     }
 
     async fn next_chunk(&mut self) -> Result<Option<Chunk>> {
-        while !self.ended {
-            let Some(batch) = self.stream.next().await.transpose().map_err(session::error)? else {
-                self.ended = true;
-                break;
-            };
-            if batch.num_rows() == 0 {
-                continue;
+        loop {
+            if let Some(batch) = self.whole.take() {
+                return self.assemble(vec![batch]).map(Some);
             }
-            let batch = if self.packed { packed::unpack(&batch).map_err(session::error)? } else { batch };
-            // Where the batch's last entity starts; it may go on in the next batch.
-            let columns = &batch.columns()[..self.key_count];
-            let start = partition(columns)?.ranges().last().map_or(0, |last| last.start);
-            let last: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, 1)).collect();
-            let last = self.keys.rows(&last)?.row(0).owned();
-            let goes_on = start == 0 && self.pending_key.as_ref().is_none_or(|key| *key == last);
-            self.pending_key = Some(last);
-            if goes_on {
-                self.pending.push(batch);
-                self.account(0)?;
-                continue;
+            let Some(batch) = self.stream.next().await.transpose().map_err(session::error)? else { break };
+            let complete = self.divide(batch)?;
+            if !complete.is_empty() {
+                return self.assemble(complete).map(Some);
             }
-            let mut complete = std::mem::take(&mut self.pending);
-            if start > 0 {
-                complete.push(batch.slice(0, start));
-            }
-            self.pending.push(batch.slice(start, batch.num_rows() - start));
-            return self.assemble(complete).map(Some);
         }
         match std::mem::take(&mut self.pending) {
             rest if rest.is_empty() => Ok(None),
             rest => self.assemble(rest).map(Some),
         }
+    }
+
+    /// A batch's first rows may belong to the pending entity, and its last entity may go on; those between are whole
+    /// and stay where they are. Returns the pending entity's rows once they are complete.
+    fn divide(&mut self, batch: RecordBatch) -> Result<Vec<RecordBatch>> {
+        let batch = if self.packed { packed::unpack(&batch).map_err(session::error)? } else { batch };
+        let columns = &batch.columns()[..self.key_count];
+        let entities = partition(columns)?.ranges();
+        let (Some(first), Some(last)) = (entities.first(), entities.last()) else { return Ok(Vec::new()) };
+        let ends = UInt32Array::from(vec![first.start as u32, last.start as u32]);
+        let ends: Vec<ArrayRef> = columns.iter().map(|c| take(c, &ends, None)).collect::<Result<_, _>>()?;
+        let ends = self.keys.rows(&ends)?;
+        let goes_on = self.pending_key.as_ref().is_some_and(|key| key.row() == ends.row(0));
+        let head = if goes_on { first.end } else { 0 };
+        if goes_on {
+            self.pending.push(batch.slice(0, head));
+        }
+        if goes_on && entities.len() == 1 {
+            self.account(0)?;
+            return Ok(Vec::new());
+        }
+        self.pending_key = Some(ends.row(1).owned());
+        self.whole = Some(batch.slice(head, last.start - head)).filter(|whole| whole.num_rows() > 0);
+        Ok(std::mem::replace(&mut self.pending, vec![batch.slice(last.start, last.len())]))
     }
 
     fn assemble(&mut self, batches: Vec<RecordBatch>) -> Result<Chunk> {

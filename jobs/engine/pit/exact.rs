@@ -226,14 +226,20 @@ impl Moments {
         Some(())
     }
 
-    pub fn merge(&mut self, other: &Moments) -> Option<()> {
+    pub fn merge_sum(&mut self, other: &Moments) {
         self.add(other.sum);
         self.carry += other.carry;
+    }
+
+    pub fn merge(&mut self, other: &Moments) -> Option<()> {
+        self.merge_sum(other);
         match self.squares.checked_add(other.squares) {
             Some(squares) => self.squares = squares,
             None => self.wide_squares = self.wide_squares.checked_add(i256::from_i128(other.squares))?,
         }
-        self.wide_squares = self.wide_squares.checked_add(other.wide_squares)?;
+        if other.wide_squares != i256::ZERO {
+            self.wide_squares = self.wide_squares.checked_add(other.wide_squares)?;
+        }
         Some(())
     }
 

@@ -11,7 +11,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray, UInt32Array};
+use arrow::compute::{concat, take};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{OwnedRow, Row};
@@ -32,11 +33,12 @@ use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, PlanProperties,
 };
 use futures::StreamExt;
+use futures::stream::Fuse;
 
-use crate::engine::session;
+use crate::engine::session::{self, BATCH_ROWS};
 use crate::error::{Error, Result};
 
-use super::chunk::{Events, Keys};
+use super::chunk::{Chunk, Events, Keys};
 use super::input::Layout;
 use super::kernel::{Factory, Kernel};
 use super::packed;
@@ -173,10 +175,11 @@ impl ExecutionPlan for PitExec {
         let key_count = self.plan.layout.keys;
         let types = |schema: SchemaRef| (0..key_count).map(move |i| schema.field(i).data_type().clone());
         let keys = || Keys::new(types(self.spine.schema())).map_err(wrap);
-        let events = self.events.execute(partition, context.clone())?;
+        let below = if self.plan.packed { packed::context_to_sort(&context) } else { context.clone() };
+        let events = self.events.execute(partition, below)?;
         let mut merge = Merge {
             events: Events::new(events, self.plan.packed, keys()?, key_count, memory),
-            spine: self.spine.execute(partition, context)?,
+            spine: self.spine.execute(partition, context)?.fuse(),
             keys: keys()?,
             spine_schema: self.spine.schema(),
             spine_kernel: Loaded::new(&self.plan).map_err(wrap)?,
@@ -188,7 +191,7 @@ impl ExecutionPlan for PitExec {
         };
         let schema = self.schema();
         let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let mut stream = RecordBatchReceiverStreamBuilder::new(schema.clone(), 2);
+        let mut stream = RecordBatchReceiverStreamBuilder::new(schema.clone(), 1);
         let sender = stream.tx();
         stream.spawn(async move {
             while let Some(batches) = merge.next().await.map_err(wrap)? {
@@ -276,19 +279,56 @@ impl Loaded {
 /// Entities that are not in the spine, kept apart so that rows of the spine stay as they came.
 struct Others {
     loaded: Loaded,
+    /// Keys, by column, of those in chunks before the present one.
     keys: Vec<Vec<ArrayRef>>,
+    /// Key columns of the chunk of that number, and the rows of its others.
+    chunk: (usize, Vec<ArrayRef>),
+    firsts: Vec<u32>,
+    count: usize,
 }
 
 impl Others {
     fn new(plan: &Plan) -> Result<Others> {
-        Ok(Others { loaded: Loaded::new(plan)?, keys: Vec::new() })
+        let keys = vec![Vec::new(); plan.layout.keys];
+        Ok(Others { loaded: Loaded::new(plan)?, keys, chunk: (0, Vec::new()), firsts: Vec::new(), count: 0 })
+    }
+
+    fn add(&mut self, chunk: &Chunk, number: usize, entity: usize) -> Result<()> {
+        if self.chunk.0 != number {
+            self.gather()?;
+            self.chunk = (number, chunk.batch.columns()[..self.keys.len()].to_vec());
+        }
+        self.firsts.push(chunk.entities()[entity].start as u32);
+        self.count += 1;
+        Ok(())
+    }
+
+    fn gather(&mut self) -> Result<()> {
+        let firsts = UInt32Array::from(std::mem::take(&mut self.firsts));
+        if !firsts.is_empty() {
+            for (keys, column) in self.keys.iter_mut().zip(&self.chunk.1) {
+                keys.push(take(column, &firsts, None)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys since the last call.
+    fn take(&mut self) -> Result<Vec<ArrayRef>> {
+        self.gather()?;
+        self.count = 0;
+        let whole = |keys: &mut Vec<ArrayRef>| {
+            let keys = std::mem::take(keys);
+            concat(&keys.iter().map(|part| part.as_ref() as &dyn Array).collect::<Vec<_>>())
+        };
+        Ok(self.keys.iter_mut().map(whole).collect::<Result<_, _>>()?)
     }
 }
 
 /// One partition's merge.
 struct Merge {
     events: Events,
-    spine: SendableRecordBatchStream,
+    spine: Fuse<SendableRecordBatchStream>,
     keys: Keys,
     spine_schema: SchemaRef,
     spine_kernel: Loaded,
@@ -310,19 +350,21 @@ impl Merge {
         let mut results = Vec::new();
         match self.spine.next().await.transpose().map_err(session::error)? {
             Some(batch) => results.push(self.of_spine(&batch).await?),
-            None => {
-                self.ended = true;
-                if self.plan.everyone.is_some() {
-                    while let Some(entity) = self.stand().await? {
-                        self.other(entity)?;
-                    }
-                }
-            }
+            None => self.ended = self.plan.everyone.is_none() || !self.rest().await?,
         }
-        if !self.others.keys.is_empty() {
+        if self.others.count > 0 {
             results.push(self.finish_others()?);
         }
         Ok(Some(results))
+    }
+
+    /// Entities behind the spine's last, as many as a batch has; false if there are no more.
+    async fn rest(&mut self) -> Result<bool> {
+        while self.others.count < BATCH_ROWS {
+            let Some(entity) = self.stand().await? else { return Ok(false) };
+            self.other(entity)?;
+        }
+        Ok(true)
     }
 
     async fn of_spine(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
@@ -379,27 +421,18 @@ impl Merge {
     fn other(&mut self, entity: usize) -> Result<()> {
         self.events.advance();
         let (Some(chunk), Some(as_of)) = (self.events.chunk(), self.plan.everyone) else { return Ok(()) };
-        let first = chunk.entities()[entity].start;
-        let key: Vec<ArrayRef> =
-            chunk.batch.columns()[..self.plan.layout.keys].iter().map(|column| column.slice(first, 1)).collect();
+        self.others.add(chunk, self.events.chunks, entity)?;
         self.others.loaded.enter(&self.events, Some(entity), &self.visible.1, &self.plan)?;
         let decided = self.others.loaded.decide(as_of, &self.visible.1, &self.plan);
-        decided.map_err(|fault| Error::data(format!("an entity that is in no spine: {}", fault.0)))?;
-        self.others.keys.push(key);
-        Ok(())
+        decided.map_err(|fault| Error::data(format!("an entity that is in no spine: {}", fault.0)))
     }
 
     fn finish_others(&mut self) -> Result<RecordBatch> {
-        let rows = std::mem::take(&mut self.others.keys);
-        let as_of = self.plan.everyone.unwrap_or_default();
-        let mut columns = Vec::new();
-        for key in 0..self.plan.layout.keys {
-            let values: Vec<&dyn Array> = rows.iter().map(|row| row[key].as_ref()).collect();
-            columns.push(arrow::compute::concat(&values)?);
-        }
-        let times = TimestampMicrosecondArray::from_value(as_of, rows.len());
+        let (count, as_of) = (self.others.count, self.plan.everyone.unwrap_or_default());
+        let mut columns = self.others.take()?;
+        let times = TimestampMicrosecondArray::from_value(as_of, count);
         columns.push(Arc::new(times.with_timezone("UTC")));
-        columns.push(Arc::new(Int64Array::new_null(rows.len())));
+        columns.push(Arc::new(Int64Array::new_null(count)));
         let fields = self.spine_schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
         let schema = arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
         let batch = RecordBatch::try_new(Arc::new(schema), columns)?;

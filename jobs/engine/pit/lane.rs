@@ -124,7 +124,12 @@ impl Lane {
     }
 
     pub fn finish_state(&mut self) -> impl Iterator<Item = ArrayRef> {
-        self.accumulators.iter_mut().map(|followed| Arc::new(followed.saved.finish()) as ArrayRef)
+        self.accumulators.iter_mut().map(|followed| {
+            let saved = followed.saved.finish();
+            // As much is expected again.
+            followed.saved = BinaryBuilder::with_capacity(saved.len(), saved.value_data().len());
+            Arc::new(saved) as ArrayRef
+        })
     }
 
     /// One column per accumulator; returns how many.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Decimal128Builder, Float64Builder, Int64Builder, MapBuilder, MapFieldNames, StringBuilder,
+    Array, ArrayBuilder, ArrayRef, Decimal128Builder, Float64Builder, Int64Builder, MapBuilder, MapFieldNames,
+    StringBuilder,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields};
@@ -80,18 +81,27 @@ impl Column {
         }
     }
 
+    /// What was appended since the last call; as much is expected again.
     pub fn finish(&mut self) -> Result<ArrayRef> {
         Ok(match self {
             Column::Long(builder, data_type) => {
-                let longs: ArrayRef = Arc::new(builder.finish());
+                let next = Int64Builder::with_capacity(builder.len());
+                let longs: ArrayRef = Arc::new(std::mem::replace(builder, next).finish());
                 match data_type {
                     DataType::Int64 => longs,
                     DataType::Date32 => cast(&cast(&longs, &DataType::Int32)?, data_type)?,
                     _ => cast(&longs, data_type)?,
                 }
             }
-            Column::Float(builder) => Arc::new(builder.finish()),
-            Column::Decimal(builder) => Arc::new(builder.finish()),
+            Column::Float(builder) => {
+                let next = Float64Builder::with_capacity(builder.len());
+                Arc::new(std::mem::replace(builder, next).finish())
+            }
+            Column::Decimal(builder) => {
+                let values = builder.finish();
+                *builder = Decimal128Builder::with_capacity(values.len()).with_data_type(values.data_type().clone());
+                Arc::new(values)
+            }
             Column::Text(builder) => Arc::new(builder.finish()),
             Column::Map(builder) => Arc::new(builder.finish()),
         })

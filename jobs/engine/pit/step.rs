@@ -145,7 +145,7 @@ impl ExecutionPlan for StepExec {
             inputs.push(child.execute(partition, context.clone())?);
         }
         let (plan, night) = (self.plan.clone(), self.night);
-        let mut stream = RecordBatchReceiverStreamBuilder::new(self.schema(), 2);
+        let mut stream = RecordBatchReceiverStreamBuilder::new(self.schema(), 1);
         let sender = stream.tx();
         stream.spawn(async move {
             let (mut difference, mut spine, mut states) = match (inputs.pop(), inputs.pop(), inputs.pop()) {

@@ -15,7 +15,7 @@
 
 use arrow::datatypes::DataType;
 
-const BASE: u64 = 128 << 20;
+const BASE: u64 = 192 << 20;
 /// Bytes of a text in memory, with its offset.
 const TEXT: u64 = 16;
 /// A row that is sorted is there twice.

@@ -2,6 +2,9 @@
 
 use crate::error::{Error, Result};
 
+/// Bytes of a number that fits 64 bits for sure.
+const SHORT: usize = 9;
+
 #[derive(Debug, Default)]
 pub struct Writer {
     pub bytes: Vec<u8>,
@@ -9,6 +12,12 @@ pub struct Writer {
 
 impl Writer {
     pub fn unsigned(&mut self, mut value: u128) {
+        while value > u128::from(u64::MAX) {
+            self.bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        // Nearly all are short, and short ones are what a processor adds and shifts at once.
+        let mut value = value as u64;
         while value >= 0x80 {
             self.bytes.push(value as u8 | 0x80);
             value >>= 7;
@@ -54,6 +63,18 @@ impl<'a> Reader<'a> {
     }
 
     pub fn unsigned(&mut self) -> Result<u128> {
+        let mut short = 0;
+        for (index, byte) in self.rest.iter().take(SHORT).enumerate() {
+            short |= u64::from(byte & 0x7f) << (7 * index);
+            if byte & 0x80 == 0 {
+                self.rest = &self.rest[index + 1..];
+                return Ok(short.into());
+            }
+        }
+        self.long_unsigned()
+    }
+
+    fn long_unsigned(&mut self) -> Result<u128> {
         let mut value: u128 = 0;
         let mut shift = 0;
         loop {

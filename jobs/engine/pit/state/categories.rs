@@ -192,7 +192,7 @@ impl<V: Value> Accumulator for Categories<V> {
             let column = V::column(&array)?;
             for row in 0..array.len() {
                 let looked_at = array.is_valid(row) && rows.rows.is_none_or(|rows| rows.value(row));
-                let code = if looked_at { self.code(V::at(&column, row as u32))? } else { NOT_KEPT };
+                let code = if looked_at { self.code(&column, row as u32)? } else { NOT_KEPT };
                 self.codes.push(code);
             }
         }
@@ -271,8 +271,10 @@ impl<V: Value> Accumulator for Categories<V> {
         }
         let mut reader = Reader::new(bytes);
         while !reader.is_empty() {
-            let value = V::get(&mut reader)?;
-            let number = self.number(value);
+            let number = match V::get_number(&self.numbers, &mut reader)? {
+                Ok(number) => number,
+                Err(value) => self.number(value),
+            };
             for ring in 0..self.rings {
                 let count = reader.length()? as u32;
                 self.counts[number as usize * self.rings + ring] = count;
@@ -288,10 +290,11 @@ impl<V: Value> Accumulator for Categories<V> {
 }
 
 impl<V: Value> Categories<V> {
-    fn code(&mut self, value: V) -> Result<u32> {
-        if let Some(number) = self.numbers.get(&value) {
-            return Ok(*number);
+    fn code(&mut self, column: &V::Column, row: u32) -> Result<u32> {
+        if let Some(number) = V::number_at(&self.numbers, column, row) {
+            return Ok(number);
         }
+        let value = V::at(column, row);
         Ok(if self.text.keeps(&value)? { self.number(value) } else { NOT_KEPT })
     }
 }

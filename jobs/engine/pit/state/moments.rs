@@ -134,6 +134,12 @@ impl Rings {
         Ok(())
     }
 
+    fn sum(&self, window: &Window) -> Option<i128> {
+        let mut total = exact::Moments::default();
+        self.rings[..=usize::from(window.ring)].iter().for_each(|ring| total.merge_sum(ring));
+        total.sum()
+    }
+
     fn total(&self, window: &Window) -> Result<exact::Moments, Fault> {
         let mut total = exact::Moments::default();
         for ring in &self.rings[..=usize::from(window.ring)] {
@@ -142,8 +148,7 @@ impl Rings {
         Ok(total)
     }
 
-    fn write_sum(&self, total: &exact::Moments, column: &mut Column) -> Result<(), Fault> {
-        let sum = total.sum();
+    fn write_sum(&self, sum: Option<i128>, column: &mut Column) -> Result<(), Fault> {
         if let Column::Decimal(_) = column {
             let fits = |sum: &i128| Decimal128Type::is_valid_decimal_precision(*sum, DECIMAL128_MAX_PRECISION);
             let scale = self.scale;
@@ -183,9 +188,9 @@ impl Accumulator for Rings {
         match reading {
             Reading::Count => column.int(count),
             Reading::Sum | Reading::Mean if count == 0 => column.null(),
-            Reading::Sum => self.write_sum(&self.total(window)?, column)?,
+            Reading::Sum => self.write_sum(self.sum(window), column)?,
             Reading::Mean => {
-                let sum = self.total(window)?.sum().ok_or_else(|| overflow("decimal(38)"))?;
+                let sum = self.sum(window).ok_or_else(|| overflow("decimal(38)"))?;
                 column.float(Some(sum as f64 / (count as f64 * ten_to(self.scale))));
             }
             _ if count < 2 => column.null(),

@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::DataType;
+use datafusion::common::HashMap;
 
 use crate::engine::pit::kernel::{decimals, floats, longs, unexpected};
 use crate::engine::pit::output::Column;
@@ -25,6 +26,17 @@ pub trait Value: Clone + Ord + Hash + Send + std::fmt::Debug + 'static {
     fn put(&self, out: &mut Writer);
 
     fn get(reader: &mut Reader) -> Result<Self>;
+
+    /// The number that such a value of a column has.
+    fn number_at(numbers: &HashMap<Self, u32>, column: &Self::Column, row: u32) -> Option<u32> {
+        numbers.get(&Self::at(column, row)).copied()
+    }
+
+    /// As [`Value::get`], or the number that the value has.
+    fn get_number(numbers: &HashMap<Self, u32>, reader: &mut Reader) -> Result<std::result::Result<u32, Self>> {
+        let value = Self::get(reader)?;
+        Ok(numbers.get(&value).copied().ok_or(value))
+    }
 
     /// Appends it to an output column of its own type.
     fn write(&self, column: &mut Column);
@@ -217,6 +229,17 @@ impl Value for Box<str> {
 
     fn get(reader: &mut Reader) -> Result<Box<str>> {
         Ok(String::from_utf8_lossy(reader.blob()?).into())
+    }
+
+    // Most values have been seen before: those need no string of their own.
+
+    fn number_at(numbers: &HashMap<Self, u32>, column: &Self::Column, row: u32) -> Option<u32> {
+        numbers.get(column.as_ref()?.value(row as usize)).copied()
+    }
+
+    fn get_number(numbers: &HashMap<Self, u32>, reader: &mut Reader) -> Result<std::result::Result<u32, Self>> {
+        let text = String::from_utf8_lossy(reader.blob()?);
+        Ok(numbers.get(text.as_ref()).copied().ok_or_else(|| text.into()))
     }
 
     fn write(&self, column: &mut Column) {
