@@ -9,7 +9,9 @@
 pub mod aggregation;
 pub mod attributes;
 pub mod diagnostic;
+pub mod expectation;
 pub mod features;
+pub mod format;
 mod graph;
 pub mod inputs;
 pub mod lineage;

@@ -123,6 +123,13 @@ impl Project {
         for (name, source) in raw.sources {
             self.sources.insert(name.clone(), Source::validate(&name, source, &origin, out));
         }
+        for (index, source) in self.sources.values().enumerate() {
+            if let Some(other) = self.sources.values().take(index).find(|other| other.location == source.location) {
+                let at = format!("sources.{}.location", source.name);
+                let d = origin.at(&at, format!("sources {} and {} claim the same files", other.name, source.name));
+                out.push(d.found(source.location.clone()).help("one file is of one source: read it there, in SQL"));
+            }
+        }
     }
 
     fn parse_table(&mut self, file: &TextFile, files: &[TextFile], out: &mut Vec<Diagnostic>) {

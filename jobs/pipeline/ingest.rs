@@ -19,6 +19,9 @@
 
 mod chunks;
 mod contract;
+mod convert;
+mod faults;
+mod form;
 mod inspect;
 mod load;
 mod manifest;

@@ -186,10 +186,10 @@ impl<'a> Loader<'a> {
 
     async fn look(&self, raw: RawFile, is_new: bool) -> Result<(RawFile, String, bool, Result<Inspected>)> {
         let bytes = self.night.raw.read(&raw.path).await?;
-        let source = self.source.clone();
+        let (source, path) = (self.source.clone(), raw.path.clone());
         let looked = blocking(move || {
             let checksum = inspect::checksum(&bytes);
-            Ok((checksum, inspect::inspect(&source, bytes)))
+            Ok((checksum, inspect::inspect(&source, &path, bytes)))
         });
         let (checksum, inspected) = looked.await?;
         Ok((raw, checksum, is_new, inspected))
@@ -290,11 +290,12 @@ impl<'a> Loader<'a> {
     async fn rows(&self, file: &File, days: Range<i32>) -> Result<Rows> {
         let bytes = self.night.raw.read(&file.raw.path).await?;
         let (reader, known, checksum) = (Arc::clone(&self.reader), file.known, file.checksum.clone());
+        let path = file.raw.path.clone();
         blocking(move || {
             if inspect::checksum(&bytes) != checksum {
                 return Err(Error::temporary("the file changed while it was read: run this job again"));
             }
-            reader.read(bytes, known, &days)
+            reader.read(&path, bytes, known, &days)
         })
         .await
     }
@@ -384,7 +385,7 @@ impl<'a> Loader<'a> {
         new().flat_map(|file| &file.bad).filter(|b| b.counts).for_each(|b| *reasons.entry(&b.reason).or_default() += 1);
         let reasons: Vec<String> = reasons.iter().map(|(reason, n)| format!("{reason} ({n})")).collect();
         let first = new().find_map(|file| Some((&file.raw.path, file.bad.iter().find(|bad| bad.counts)?)));
-        let first = first.map(|(path, bad)| format!("{path}, row {}: {}", bad.row, bad.data)).unwrap_or_default();
+        let first = first.map(|(path, bad)| format!("{path}, {}: {}", bad.place, bad.data)).unwrap_or_default();
         Err(Error::data(format!(
             "{bad} of {read} rows are bad: {}\n  found: a share of {share:.4}\n  expected: at most {} (max_bad_share)\n  \
              first: {first}\n  help: correct the files, or declare more; nothing of this source was loaded",
