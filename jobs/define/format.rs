@@ -100,7 +100,7 @@ pub struct RawCsv {
     delimiter: String,
     #[serde(default = "quote")]
     quote: String,
-    null: Option<OneOrMany>,
+    nulls: Option<OneOrMany>,
 }
 
 fn yes() -> bool {
@@ -136,7 +136,7 @@ pub fn validate(
         RawFormat::Avro => Format::Avro,
         RawFormat::Ndjson => Format::Ndjson { compression },
         RawFormat::Csv => {
-            let raw = csv.unwrap_or(RawCsv { header: true, delimiter: comma(), quote: quote(), null: None });
+            let raw = csv.unwrap_or(RawCsv { header: true, delimiter: comma(), quote: quote(), nulls: None });
             let mut byte = |key: &str, text: &str| match text.as_bytes() {
                 [byte] if byte.is_ascii() && !b"\r\n".contains(byte) => *byte,
                 _ => {
@@ -149,7 +149,7 @@ pub fn validate(
             if delimiter == quote && delimiter != 0 {
                 out.push(origin.at(&format!("{path}.csv"), "`delimiter` and `quote` are one character"));
             }
-            let nulls = raw.null.map_or_else(|| vec![String::new()], |null| null.0);
+            let nulls = raw.nulls.map_or_else(|| vec![String::new()], |nulls| nulls.0);
             Format::Csv { csv: Csv { header: raw.header, delimiter, quote, nulls }, compression }
         }
     }

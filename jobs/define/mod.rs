@@ -17,6 +17,7 @@ pub mod inputs;
 pub mod lineage;
 pub mod map;
 pub mod model;
+pub mod personal;
 pub mod profile;
 pub mod project;
 pub mod sequence;

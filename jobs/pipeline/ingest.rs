@@ -20,9 +20,11 @@
 mod chunks;
 mod contract;
 mod convert;
+mod expect;
 mod faults;
 mod form;
 mod inspect;
+mod key;
 mod load;
 mod manifest;
 pub mod pending;
@@ -34,6 +36,7 @@ mod versions;
 
 use chrono::NaiveDate;
 
+use self::expect::Checked;
 use self::load::Loader;
 use self::manifest::Manifest;
 use super::job::{Job, end_of};
@@ -55,6 +58,10 @@ pub struct SourceReport {
     pub written: u64,
     pub duplicate: u64,
     pub quarantined: u64,
+    /// Files that could not be read.
+    pub unreadable: u64,
+    /// Freshness and volume.
+    pub checks: Vec<Checked>,
     pub bytes: u64,
     pub seconds: f64,
     /// Of the table; `None` where there is none yet.
@@ -137,15 +144,23 @@ async fn one(night: &Night<'_>, source: &Source, manifest: &mut Manifest, latest
     let mut report = SourceReport { source: source.name.clone(), ..SourceReport::default() };
     let files = listed(night, source, manifest, &mut report).await?;
     let known = known_from(source, night.date, latest, manifest.is_first_load(&source.name));
-    let loader = Loader::new(night, source, known)?;
+    let key = key::fingerprint(night, source, manifest)?;
+    let loader = Loader::new(night, source, known, key)?;
     let loaded = loader.load(manifest, files, &mut report).await;
     report.seconds = started.elapsed().as_secs_f64();
-    let (entries, outcome) = match loaded {
-        Ok(entries) => (entries, Ok(report)),
+    let (entries, loaded) = match loaded {
+        Ok(entries) => (entries, Ok(())),
         Err((error, entries)) => (entries, Err(error)),
     };
     manifest.add(entries);
-    outcome
+    loaded?;
+    report.checks = expect::check(night, source).await?;
+    expect::outcome(&report.checks)?;
+    for warning in report.checks.iter().filter(|checked| checked.status == "warn").map(Checked::text) {
+        tracing::warn!(source = source.name, "{warning}");
+        report.warnings.push(warning);
+    }
+    Ok(report)
 }
 
 /// The files of a source up to D.

@@ -68,8 +68,14 @@ fn is_accepted(found: &Arrow, declared: DataType) -> bool {
             digits(found).is_some_and(|digits| i16::from(digits) <= i16::from(precision) - i16::from(scale))
         }
         (
-            Arrow::Utf8 | Arrow::LargeUtf8 | Arrow::Utf8View | Arrow::Struct(_) | Arrow::List(_) | Arrow::LargeList(_)
-            | Arrow::FixedSizeList(_, _) | Arrow::Map(_, _),
+            Arrow::Utf8
+            | Arrow::LargeUtf8
+            | Arrow::Utf8View
+            | Arrow::Struct(_)
+            | Arrow::List(_)
+            | Arrow::LargeList(_)
+            | Arrow::FixedSizeList(_, _)
+            | Arrow::Map(_, _),
             DataType::Json,
         ) => true,
         _ => false,

@@ -63,12 +63,8 @@ fn parsed(texts: &[Option<&str>], declared: DataType) -> Result<ArrayRef> {
     Ok(match declared {
         DataType::String => Arc::new(StringArray::from_iter(texts)),
         DataType::Json => Arc::new(json(texts.iter().copied())),
-        DataType::Int32 => {
-            Arc::new(Int32Array::from_iter(trimmed().map(|t| i32::try_from(decimal(t?, 38, 0)?).ok())))
-        }
-        DataType::Int64 => {
-            Arc::new(Int64Array::from_iter(trimmed().map(|t| i64::try_from(decimal(t?, 38, 0)?).ok())))
-        }
+        DataType::Int32 => Arc::new(Int32Array::from_iter(trimmed().map(|t| i32::try_from(decimal(t?, 38, 0)?).ok()))),
+        DataType::Int64 => Arc::new(Int64Array::from_iter(trimmed().map(|t| i64::try_from(decimal(t?, 38, 0)?).ok()))),
         DataType::Float64 => Arc::new(Float64Array::from_iter(trimmed().map(|t| t?.parse::<f64>().ok()))),
         DataType::Bool => Arc::new(BooleanArray::from_iter(trimmed().map(|t| truth(t?)))),
         DataType::Date => Arc::new(Date32Array::from_iter(trimmed().map(|t| date(t?)))),
@@ -161,13 +157,13 @@ fn truth(text: &str) -> Option<bool> {
 
 fn date(text: &str) -> Option<i32> {
     let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-    (date.to_string() == text).then(|| date.to_epoch_days())
+    (text.len() == 10).then(|| date.to_epoch_days())
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{DictionaryArray, Float32Array, Int16Array, ListArray, StructArray, TimestampNanosecondArray};
     use arrow::array::TimestampSecondArray;
+    use arrow::array::{DictionaryArray, Float32Array, Int16Array, ListArray, StructArray, TimestampNanosecondArray};
     use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type};
     use proptest::prelude::*;
 
@@ -205,9 +201,10 @@ mod tests {
         let late = converted(TimestampSecondArray::from(vec![Some(i64::MAX), None, Some(1)]), DataType::Timestamp);
         assert_eq!(late.lost, [0]);
         assert_eq!(read(&["1", " -2.0 ", "2147483648", "1.5", "x", "", "NA"], DataType::Int32).lost, [2, 3, 4]);
-        assert_eq!(read(&["1.50", "1.500", "1.505", "-", ".", "99999.99", "100000"], DataType::Decimal(7, 2)).lost, [
-            2, 3, 4, 6
-        ]);
+        assert_eq!(
+            read(&["1.50", "1.500", "1.505", "-", ".", "99999.99", "100000"], DataType::Decimal(7, 2)).lost,
+            [2, 3, 4, 6]
+        );
         assert_eq!(read(&["2024-02-29", "2024-02-30", "+12345-01-01"], DataType::Date).lost, [1, 2]);
         let times = ["2024-02-29T01:00:00+01:00", "2024-02-29 00:00:00.5", "2024-02-29", "noon"];
         let times = read(&times, DataType::Timestamp);

@@ -101,7 +101,10 @@ impl Opened {
     pub(super) fn new(source: &Source, path: &str, bytes: Bytes) -> Result<Opened> {
         if bytes.is_empty() {
             let form = source.format.name();
-            return Err(Error::data(format!("the file is empty (0 bytes); {} {form} file was expected", article(form))));
+            return Err(Error::data(format!(
+                "the file is empty (0 bytes); {} {form} file was expected",
+                article(form)
+            )));
         }
         let (schema, content) = match &source.format {
             Format::Parquet => {

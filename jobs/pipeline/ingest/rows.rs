@@ -69,14 +69,6 @@ impl RowReader {
             })?;
             derived.push((name.clone(), planned));
         }
-        let secret = source.columns.values().any(|column| column.pii == Some(Pii::Pseudonymise));
-        if secret && night.pii_key.is_none() {
-            return Err(Error::definition(format!(
-                "columns are to be pseudonymised and there is no key\n  expected: one in the environment variable {}\n  \
-                 help: use the same key every night, or pseudonyms will not join",
-                night.pii_variable
-            )));
-        }
         let schema = Relation::of_source(source).storage_schema();
         Ok(RowReader { source: source.clone(), schema, raw, derived, pii_key: night.pii_key.clone() })
     }
@@ -140,7 +132,10 @@ impl RowReader {
             let value = expression.evaluate(rows)?.into_array(rows.num_rows())?;
             Ok(cast(&value, data_type)?)
         };
-        let Err(error) = value(raw) else { return value(raw) };
+        let error = match value(raw) {
+            Ok(column) => return Ok(column),
+            Err(error) => error,
+        };
         let mut values = Vec::with_capacity(raw.num_rows());
         for row in 0..raw.num_rows() {
             match value(&raw.slice(row, 1)) {
@@ -184,7 +179,11 @@ impl RowReader {
 
     fn broken_contract(&self, batch: &RecordBatch, mut faults: Faults) -> Result<Faults> {
         let nulls = |column: &ArrayRef| -> Vec<usize> {
-            if column.null_count() == 0 { Vec::new() } else { (0..column.len()).filter(|r| column.is_null(*r)).collect() }
+            if column.null_count() == 0 {
+                Vec::new()
+            } else {
+                (0..column.len()).filter(|r| column.is_null(*r)).collect()
+            }
         };
         if let Some(time) = &self.source.event_time
             && let Some(column) = batch.column_by_name(time)

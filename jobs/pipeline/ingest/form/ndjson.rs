@@ -67,11 +67,9 @@ impl Lines {
     }
 
     fn piece(&self, range: Range<usize>, columns: &[String]) -> Result<Piece> {
-        let (json, plain): (Vec<&str>, Vec<&str>) =
-            columns.iter().map(String::as_str).partition(|name| self.json.contains(*name));
-        let mut decoded = Decoded { schema: texts(plain.into_iter()), parts: Vec::new(), good: Vec::new(), broken: Vec::new() };
-        let lines: Vec<(usize, &[u8])> =
-            range.map(|row| (row, &self.text[self.lines[row].0.clone()])).collect();
+        let plain = columns.iter().map(String::as_str).filter(|name| !self.json.contains(*name));
+        let mut decoded = Decoded { schema: texts(plain), parts: Vec::new(), good: Vec::new(), broken: Vec::new() };
+        let lines: Vec<(usize, &[u8])> = range.map(|row| (row, &self.text[self.lines[row].0.clone()])).collect();
         decoded.read(&lines);
         let place = |row: usize| Place { row: row as u64, line: Some(self.lines[row].1) };
         let broken = decoded.broken.iter().map(|(row, reason)| {
@@ -86,7 +84,6 @@ impl Lines {
             None => nested(&good, name),
         });
         let all: Vec<ArrayRef> = all.collect();
-        debug_assert_eq!(json.len() + whole.num_columns(), all.len());
         let options = RecordBatchOptions::new().with_row_count(Some(good.len()));
         let batch = RecordBatch::try_new_with_options(texts(columns.iter().map(String::as_str)), all, &options)?;
         let places = Places::Each(decoded.good.into_iter().map(place).collect());
