@@ -113,3 +113,29 @@ async fn a_derivation_that_fails_costs_its_row_and_personal_text_is_not_shown() 
     assert!(shown.contains("`derive` of `digits` cannot be computed") && shown.contains("2 fields"), "{shown}");
     assert!(!shown.contains("me@"), "{shown}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compressed_text_is_told_by_its_ending_or_as_declared() {
+    let gzip = "1f8b0800000000000203cb4cb14e2cb1ceb32e28ca4c4ee52a30b436b43437d0353004226b436b232e005c018ffd20000000";
+    let bzip2 = "425a6839314159265359970c786e00000d59800010000270a82e215400200031434d30003532620d0f48d2cf102f9f2a8d401c\
+                 a2e41a2c8935f177245385090970c786e0";
+    let xz = "fd377a585a000004e6d6b4460200210110000000a8708e8601001f69643b61743b6e3b70726963650a70313b313937302d30312d3031\
+              3b313b320a003543742ea7b468e5000138201829770c1fb6f37d010000000004595a";
+    let zstd = "28b52ffd202001010069643b61743b6e3b70726963650a70313b313937302d30312d30313b313b320a";
+    let bytes = |hex: &str| -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
+    };
+    for (ending, hex) in [("gz", gzip), ("bz2", bzip2), ("xz", xz), ("zst", zstd)] {
+        let world = World::of(CSV);
+        world.text(&format!("pay/1970-01-01.csv.{ending}"), bytes(hex));
+        assert_eq!(world.ingest("pay", 0).await.unwrap().written, 1, "{ending}");
+        let world = World::of(CSV);
+        let cut = bytes(hex);
+        world.text(&format!("pay/1970-01-01.csv.{ending}"), &cut[..cut.len() - 9]);
+        let error = world.ingest("pay", 0).await.unwrap_err();
+        assert!(error.kind() == Kind::Data && error.to_string().contains("not a readable"), "{ending}: {error}");
+    }
+    let world = World::of(&CSV.replace("    format: csv\n", "    format: csv\n    compression: zstd\n"));
+    world.text("pay/1970-01-01.csv", bytes(zstd));
+    assert_eq!(world.ingest("pay", 0).await.unwrap().written, 1);
+}
