@@ -10,7 +10,12 @@
 //!            manifest            ◀──────────── one commit per run, last
 //! ```
 //!
-//! A source is loaded wholly or not at all; one that fails does not stop the others. The manifest comes last: after a
+//! Files are Parquet, CSV or JSON lines; `form` opens each and `convert` holds its values to the declared types. Every row
+//! that is read becomes a version, is a duplicate, or goes to quarantine: each is counted on its own, and they must add
+//! up. After the load a source is held to what it declares of freshness and volume (`expect`).
+//!
+//! A source is loaded wholly or not at all, but for files that it allows to be skipped; one that fails does not stop the
+//! others. The manifest comes last: after a
 //! crash before it, the commit of the data says which files it held, and the next run only writes the manifest.
 //!
 //! Known-from is logical. The night of a file is D, or the latest night ingested if that is later; on the first load of

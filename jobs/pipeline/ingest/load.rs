@@ -418,7 +418,7 @@ impl<'a> Loader<'a> {
         let mut changed = Vec::new();
         while let Some((day, merged)) = merged.try_next().await? {
             let Merged { rows, counts } = merged.map_err(|stopped| conflict(stopped, files))?;
-            for (file, counts) in counts {
+            for (file, counts) in counts.into_iter().enumerate() {
                 files[file].written += counts.written;
                 files[file].duplicate += counts.duplicate;
             }

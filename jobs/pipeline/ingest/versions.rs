@@ -45,8 +45,8 @@ pub(super) struct Incoming {
 pub(super) struct Merged {
     /// All versions, in order; `None` if nothing changed.
     pub rows: Option<RecordBatch>,
-    /// Per file: rows that became versions, and rows that said nothing new.
-    pub counts: HashMap<usize, Counts>,
+    /// By file: rows that became versions, and rows that said nothing new.
+    pub counts: Vec<Counts>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -212,11 +212,12 @@ impl<'a> Merge<'a> {
         self.opened[row - self.old] = true;
     }
 
-    /// What became of each new row, by file.
-    fn counts(&self) -> HashMap<usize, Counts> {
-        let mut counts: HashMap<usize, Counts> = HashMap::new();
+    /// What became of the new rows, by file.
+    fn counts(&self) -> Vec<Counts> {
+        let files = self.file.iter().map(|(file, _)| file + 1).max().unwrap_or_default();
+        let mut counts = vec![Counts::default(); files];
         for ((file, _), opened) in self.file.iter().zip(&self.opened).filter(|((_, counted), _)| *counted) {
-            let counts = counts.entry(*file).or_default();
+            let counts = &mut counts[*file];
             *(if *opened { &mut counts.written } else { &mut counts.duplicate }) += 1;
         }
         counts

@@ -156,7 +156,17 @@ fn mutated_definitions_are_diagnosed() {
         for _ in 0..seed.random_range(1..4) {
             let at = seed.random_range(0..=bytes.len());
             let words: [&[u8]; 12] = [
-                b": ", b"- ", b"&a ", b"*a", b"{", b"[[[[[[[[", b"!!binary ", b"\t", b"99999999999999999999", b"'", b"|\n",
+                b": ",
+                b"- ",
+                b"&a ",
+                b"*a",
+                b"{",
+                b"[[[[[[[[",
+                b"!!binary ",
+                b"\t",
+                b"99999999999999999999",
+                b"'",
+                b"|\n",
                 b"<<: *a",
             ];
             bytes.splice(at..at, words.choose(&mut seed).unwrap().iter().copied());
