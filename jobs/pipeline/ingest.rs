@@ -10,7 +10,7 @@
 //!            manifest            ◀──────────── one commit per run, last
 //! ```
 //!
-//! Files are Parquet, CSV or JSON lines; `form` opens each and `convert` holds its values to the declared types. Every row
+//! Files are Parquet, Avro, CSV or JSON lines; `form` opens each and `convert` holds its values to the declared types. Every row
 //! that is read becomes a version, is a duplicate, or goes to quarantine: each is counted on its own, and they must add
 //! up. After the load a source is held to what it declares of freshness and volume (`expect`).
 //!

@@ -4,6 +4,7 @@
 //! taken apart row by row first, so that one broken line costs one line; its values are all text until they are
 //! converted. The decoders are DataFusion's.
 
+mod avro;
 mod csv;
 mod ndjson;
 mod parquet;
@@ -78,6 +79,7 @@ pub(super) struct Opened {
 
 enum Content {
     Parquet(Box<parquet::Builder>),
+    Avro(Bytes),
     Csv(csv::Records),
     Ndjson(ndjson::Lines),
 }
@@ -111,7 +113,7 @@ impl Opened {
                 let builder = parquet::open(bytes)?;
                 (builder.schema().clone(), Content::Parquet(Box::new(builder)))
             }
-            Format::Avro => return Err(Error::internal("Avro")),
+            Format::Avro => (avro::schema(&bytes)?, Content::Avro(bytes)),
             Format::Csv { csv, compression } => {
                 let declared: Vec<&str> = source.raw_columns().map(|(name, _)| name.as_str()).collect();
                 let records = csv::Records::new(csv, decompressed(*compression, path, bytes)?, &declared)?;
@@ -134,6 +136,7 @@ impl Opened {
     pub(super) fn rows(&self) -> Option<u64> {
         match &self.content {
             Content::Parquet(builder) => u64::try_from(builder.metadata().file_metadata().num_rows()).ok(),
+            Content::Avro(_) => None,
             Content::Csv(records) => Some(records.len()),
             Content::Ndjson(lines) => Some(lines.len()),
         }
@@ -143,6 +146,7 @@ impl Opened {
     pub(super) fn read(self, columns: &[&str]) -> Result<Pieces> {
         match self.content {
             Content::Parquet(builder) => parquet::read(*builder, columns),
+            Content::Avro(bytes) => avro::read(bytes, columns),
             Content::Csv(records) => records.read(columns),
             Content::Ndjson(lines) => lines.read(columns),
         }

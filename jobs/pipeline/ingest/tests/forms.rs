@@ -1,4 +1,8 @@
-//! Text files: what is read, what goes to quarantine, and what is the whole file's fault.
+//! Text files and Avro: what is read, what goes to quarantine, and what is the whole file's fault.
+
+use arrow::array::{BooleanArray, Decimal128Array, Int32Array, ListArray};
+use arrow::datatypes::Int32Type;
+use datafusion::arrow_avro::writer::AvroWriter;
 
 use super::*;
 
@@ -138,4 +142,47 @@ async fn compressed_text_is_told_by_its_ending_or_as_declared() {
     let world = World::of(&CSV.replace("    format: csv\n", "    format: csv\n    compression: zstd\n"));
     world.text("pay/1970-01-01.csv", bytes(zstd));
     assert_eq!(world.ingest("pay", 0).await.unwrap().written, 1);
+}
+
+pub(super) fn avro(batch: &RecordBatch) -> Vec<u8> {
+    let mut writer = AvroWriter::new(Vec::new(), batch.schema().as_ref().clone()).unwrap();
+    writer.write(batch).unwrap();
+    writer.finish().unwrap();
+    writer.into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn avro_is_typed_and_held_to_the_contract() {
+    let declared = "      payload: {type: json, nullable: true}\n      big: {type: int64}\n";
+    let csv = "    format: csv\n    csv: {delimiter: ';', nulls: ['', NA]}\n";
+    let world = World::of(&format!("{}{declared}", CSV.replace(csv, "    format: avro\n")));
+    let money = Decimal128Array::from(vec![150, 25]).with_precision_and_scale(7, 2).unwrap();
+    let list = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1), Some(2)]), None]);
+    let pays = pays(&[("p1", hour(0, 1), Some(7)), ("p2", None, None)]);
+    let columns = |big: ArrayRef| {
+        let mut columns: Vec<(String, ArrayRef, bool)> = ["id", "at", "n"]
+            .iter()
+            .map(|name| (name.to_string(), pays.column_by_name(name).unwrap().clone(), true))
+            .collect();
+        columns.push(("price".into(), Arc::new(money.clone()), true));
+        columns.push(("payload".into(), Arc::new(list.clone()), true));
+        columns.push(("big".into(), big, true));
+        RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+    };
+    let bytes = avro(&columns(Arc::new(Int32Array::from(vec![1, 2]))));
+    world.text("pay/1970-01-01.avro", &bytes);
+    let report = world.ingest("pay", 0).await.unwrap();
+    assert_eq!((report.read, report.written, report.quarantined), (2, 1, 1));
+    let shown = world.query("tables/pay", "select id, n, price, payload, big from t").await;
+    assert!(shown.contains("| p1 | 7 | 1.50  | [1,2]   | 1   |"), "{shown}");
+    let retyped = avro(&columns(Arc::new(BooleanArray::from(vec![true, false]))));
+    let late = [&bytes[..bytes.len() / 2], b"Obj\x01", b"no avro at all"];
+    for (bad, says) in late.into_iter().map(|bad| (bad, "not a readable Avro file")).chain([
+        (retyped.as_slice(), "column `big` has another type\n  expected: int64\n  found: Boolean"),
+        (b"".as_slice(), "the file is empty (0 bytes); an Avro file was expected"),
+    ]) {
+        world.text("pay/1970-01-02.avro", bad);
+        let error = world.ingest("pay", 1).await.unwrap_err();
+        assert!(error.kind() == Kind::Data && error.to_string().contains(says), "{error}");
+    }
 }

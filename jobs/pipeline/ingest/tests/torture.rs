@@ -1,4 +1,4 @@
-//! Structured fuzzing: mutated Parquet, CSV, NDJSON and YAML, beside a good file of whose rows none may be lost.
+//! Structured fuzzing: mutated Parquet, Avro, CSV, NDJSON and YAML, beside a good file of whose rows none may be lost.
 //!
 //! As many mutants as `SCOREHOUSE_TORTURE` says (`make torture` says 10,000), else as many as a test run bears. Each
 //! comes from its number, which a failure names: `SCOREHOUSE_TORTURE=848..856` tries those again.
@@ -56,7 +56,8 @@ fn delivered(form: &str, name: &str, rows: usize) -> Vec<u8> {
             let mut columns: Vec<(String, ArrayRef)> =
                 batch.schema().fields().iter().map(|f| f.name().clone()).zip(batch.columns().to_vec()).collect();
             columns.push(("email".into(), batch.column(0).clone()));
-            parquet(&RecordBatch::try_from_iter(columns).unwrap())
+            let batch = RecordBatch::try_from_iter(columns).unwrap();
+            if form == "avro" { forms::avro(&batch) } else { parquet(&batch) }
         }
     }
 }
@@ -107,7 +108,7 @@ fn mutate(bytes: &mut Vec<u8>, seed: &mut ChaCha8Rng) {
 async fn mutated_files_cost_no_good_row() {
     let mut fates: BTreeMap<(&str, String), u64> = BTreeMap::new();
     for start in mutants().step_by(AT_ONCE as usize) {
-        let form = ["parquet", "csv", "ndjson"][(start / AT_ONCE % 3) as usize];
+        let form = ["parquet", "csv", "ndjson", "avro"][(start / AT_ONCE % 4) as usize];
         let world = World::of(&sources(form));
         let day = format!("pay/day={}", date(0));
         world.text(&format!("{day}/good"), delivered(form, "good", 50));
