@@ -9,6 +9,9 @@ DATE  ?= 2025-06-30
 RAW   ?= $(CURDIR)/raw
 LAKE  ?= $(CURDIR)/lake
 
+# How many mutants `make torture` tries
+TORTURE ?= 10000
+
 # What `make bench-peers` compares: make bench-peers BENCH=history MEMORY=1GiB BENCH_USERS=20000 BENCH_PAYMENTS=400000
 BENCH ?= snapshot history incremental
 BENCH_DIR ?= $(or $(TMPDIR),/tmp)/scorehouse-bench
@@ -34,7 +37,7 @@ READERS := "$(SCOREHOUSE_TOOLS)/readers/bin/python"
 PEERS := "$(SCOREHOUSE_PEERS)/bin/python"
 READERS_LAKE := $(CARGO_TARGET_DIR)/readers
 
-.PHONY: help setup build nightly test unit check readers fmt lint interop bench bench-peers clean-lake
+.PHONY: help setup build nightly test unit torture check readers fmt lint interop bench bench-peers clean-lake
 .NOTPARALLEL:
 
 help: ## this list
@@ -54,6 +57,9 @@ test: unit check readers ## every test that needs no server
 
 unit: setup ## unit and integration tests (T=name for some of them)
 	@$(WITH_TOOLS) cargo test --locked $(T)
+
+torture: setup ## the slow part of the tests: 10,000 mutated files and definitions (TORTURE=n for another number)
+	@$(WITH_TOOLS) SCOREHOUSE_TORTURE=$(TORTURE) cargo test --locked --lib torture -- --nocapture
 
 check: build ## type-check the shipped definitions and run their examples
 	@$(SCOREHOUSE) check

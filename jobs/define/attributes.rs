@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::diagnostic::Diagnostic;
 use super::features::Derived;
 use super::map::Map;
+use super::personal::Class;
 use super::sql_features::SPINE;
 use super::types::is_name;
 use super::yaml::Origin;
@@ -48,6 +49,8 @@ pub struct RawAttributes {
     features: Map<String>,
     #[serde(default)]
     docs: Map<String>,
+    #[serde(default)]
+    pub pii: Map<Class>,
 }
 
 #[derive(Debug, Deserialize)]

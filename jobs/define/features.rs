@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::aggregation::{self, RawAggregation};
 use super::diagnostic::Diagnostic;
 use super::map::Map;
+use super::personal::Class;
 use super::types::{Duration, OneOrMany, is_name};
 use super::yaml::Origin;
 
@@ -192,6 +193,8 @@ pub struct RawGroup {
     derived: Map<String>,
     #[serde(default)]
     docs: Map<String>,
+    #[serde(default)]
+    pub pii: Map<Class>,
 }
 
 impl FeatureGroup {

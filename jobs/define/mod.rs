@@ -9,12 +9,15 @@
 pub mod aggregation;
 pub mod attributes;
 pub mod diagnostic;
+pub mod expectation;
 pub mod features;
+pub mod format;
 mod graph;
 pub mod inputs;
 pub mod lineage;
 pub mod map;
 pub mod model;
+pub mod personal;
 pub mod profile;
 pub mod project;
 pub mod sequence;

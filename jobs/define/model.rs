@@ -6,6 +6,7 @@ use serde_yaml::Value;
 
 use super::diagnostic::Diagnostic;
 use super::map::Map;
+use super::personal::Class;
 use super::types::{Duration, OneOrMany, is_name};
 use super::yaml::Origin;
 
@@ -196,6 +197,8 @@ pub struct RawModel {
     scoring: Option<RawScoring>,
     gate: Option<RawGate>,
     retrain: Option<Duration>,
+    #[serde(default)]
+    pub pii: Map<Class>,
 }
 
 #[derive(Debug, Deserialize)]

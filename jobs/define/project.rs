@@ -3,12 +3,15 @@
 //! The files come in as text and a [`Project`] goes out, or every diagnostic there is. What needs types (columns,
 //! expressions) is checked after this, by the engine, against plans.
 
+use std::collections::BTreeMap;
+
 use super::attributes::{Attributes, RawAttributes};
 use super::diagnostic::Diagnostic;
 use super::features::{FeatureGroup, History, RawGroup};
 use super::graph;
 use super::map::Map;
 use super::model::{Label, Model, RawModel, Scoring, SpineKind};
+use super::personal::{Class, Declared};
 use super::sequence::{RawSequence, Sequence};
 use super::source::{RawSources, Source};
 use super::sql_features::{RawSqlFeatures, SPINE, SqlFeatures};
@@ -34,6 +37,8 @@ pub struct Project {
     pub sql_features: Map<SqlFeatures>,
     pub attributes: Map<Attributes>,
     pub models: Map<Model>,
+    /// What definitions say of personal data, by dataset: `tables/…`, `features/…`.
+    pub personal: BTreeMap<String, Declared>,
 }
 
 impl Project {
@@ -123,12 +128,19 @@ impl Project {
         for (name, source) in raw.sources {
             self.sources.insert(name.clone(), Source::validate(&name, source, &origin, out));
         }
+        for (index, source) in self.sources.values().enumerate() {
+            if let Some(other) = self.sources.values().take(index).find(|other| other.location == source.location) {
+                let at = format!("sources.{}.location", source.name);
+                let d = origin.at(&at, format!("sources {} and {} claim the same files", other.name, source.name));
+                out.push(d.found(source.location.clone()).help("one file is of one source: read it there, in SQL"));
+            }
+        }
     }
 
     fn parse_table(&mut self, file: &TextFile, files: &[TextFile], out: &mut Vec<Diagnostic>) {
         let sql_path = format!("{}.sql", file.path.trim_end_matches(".yaml"));
         let name = stem(&file.path);
-        let Some((raw, origin)) = yaml::parse::<RawTable>(&file.path, &file.text, out) else { return };
+        let Some((mut raw, origin)) = yaml::parse::<RawTable>(&file.path, &file.text, out) else { return };
         let Some(sql) = files.iter().find(|f| f.path == sql_path) else {
             out.push(origin.at("", format!("table {name} has no query")).expected(format!("a file {sql_path}")));
             return;
@@ -139,6 +151,7 @@ impl Project {
         if let Some(other) = self.tables.get(name) {
             out.push(origin.at("", format!("table {name} is defined twice")).found(other.origin.file.clone()));
         }
+        self.declare("tables", name, std::mem::take(&mut raw.pii), &origin);
         if let Some(table) = Table::validate(name, &sql_path, &sql.text, raw, &origin, out) {
             self.tables.insert(name.to_string(), table);
         }
@@ -148,18 +161,24 @@ impl Project {
         if has_key(&file.text, "sql_features") {
             self.parse_sql_features(file, files, out);
         } else if has_key(&file.text, "attributes") {
-            let Some((raw, origin)) = yaml::parse::<RawAttributes>(&file.path, &file.text, out) else { return };
+            let Some((mut raw, origin)) = yaml::parse::<RawAttributes>(&file.path, &file.text, out) else { return };
+            let pii = std::mem::take(&mut raw.pii);
             let attributes = Attributes::validate(raw, &origin, out);
+            self.declare("attributes", &attributes.name, pii, &origin);
             twice(&self.attributes, &attributes.name, &origin, "attributes", out);
             self.attributes.insert(attributes.name.clone(), attributes);
         } else if has_key(&file.text, "sequence") {
-            let Some((raw, origin)) = yaml::parse::<RawSequence>(&file.path, &file.text, out) else { return };
+            let Some((mut raw, origin)) = yaml::parse::<RawSequence>(&file.path, &file.text, out) else { return };
+            let pii = std::mem::take(&mut raw.pii);
             let sequence = Sequence::validate(raw, &origin, out);
+            self.declare("sequences", &sequence.name, pii, &origin);
             twice(&self.sequences, &sequence.name, &origin, "sequence", out);
             self.sequences.insert(sequence.name.clone(), sequence);
         } else {
-            let Some((raw, origin)) = yaml::parse::<RawGroup>(&file.path, &file.text, out) else { return };
+            let Some((mut raw, origin)) = yaml::parse::<RawGroup>(&file.path, &file.text, out) else { return };
+            let pii = std::mem::take(&mut raw.pii);
             let group = FeatureGroup::validate(raw, &origin, out);
+            self.declare("features", &group.name, pii, &origin);
             twice(&self.groups, &group.name, &origin, "group", out);
             self.groups.insert(group.name.clone(), group);
         }
@@ -167,23 +186,32 @@ impl Project {
 
     fn parse_sql_features(&mut self, file: &TextFile, files: &[TextFile], out: &mut Vec<Diagnostic>) {
         let sql_path = format!("{}.sql", file.path.trim_end_matches(".yaml"));
-        let Some((raw, origin)) = yaml::parse::<RawSqlFeatures>(&file.path, &file.text, out) else { return };
+        let Some((mut raw, origin)) = yaml::parse::<RawSqlFeatures>(&file.path, &file.text, out) else { return };
         let Some(sql) = files.iter().find(|f| f.path == sql_path) else {
             out.push(origin.at("", "SQL features without a query").expected(format!("a file {sql_path}")));
             return;
         };
+        let pii = std::mem::take(&mut raw.pii);
         if let Some(features) = SqlFeatures::validate(raw, &sql_path, &sql.text, &origin, out) {
+            self.declare("features", &features.name, pii, &origin);
             twice(&self.sql_features, &features.name, &origin, "sql_features", out);
             self.sql_features.insert(features.name.clone(), features);
         }
     }
 
     fn parse_model(&mut self, file: &TextFile, out: &mut Vec<Diagnostic>) {
-        let Some((raw, origin)) = yaml::parse::<RawModel>(&file.path, &file.text, out) else { return };
+        let Some((mut raw, origin)) = yaml::parse::<RawModel>(&file.path, &file.text, out) else { return };
+        let pii = std::mem::take(&mut raw.pii);
+        self.declare("models", &raw.model, pii, &origin);
         twice(&self.models, &raw.model, &origin, "model", out);
         if let Some(model) = Model::validate(raw, &file.text, &origin, out) {
             self.models.insert(model.name.clone(), model);
         }
+    }
+
+    fn declare(&mut self, kind: &str, name: &str, classes: Map<Class>, origin: &Origin) {
+        let declared = Declared { classes, origin: origin.clone() };
+        self.personal.insert(format!("{kind}/{name}"), declared);
     }
 
     /// Every name that one definition gives another must exist.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::diagnostic::Diagnostic;
 use super::features::{History, TimeUnit, Visibility};
 use super::map::Map;
+use super::personal::Class;
 use super::types::{Duration, OneOrMany, is_name};
 use super::yaml::Origin;
 
@@ -86,6 +87,8 @@ pub struct RawSequence {
     length: usize,
     over: Option<Duration>,
     fields: Vec<FieldText>,
+    #[serde(default)]
+    pub pii: Map<Class>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize, de};
 
 use super::diagnostic::Diagnostic;
+use super::expectation::{Freshness, Short, Volume};
+use super::format::{self, Compression, Format, RawCsv, RawFormat};
 use super::map::Map;
-use super::types::{DataType, Duration, OneOrMany, is_name};
+use super::types::{DataType, OneOrMany, is_name};
 use super::yaml::Origin;
 
 /// A raw event type, validated.
@@ -23,12 +25,17 @@ pub struct Source {
     /// Total order of rows with equal event time.
     pub tie_breaker: Vec<String>,
     pub first_load: FirstLoad,
+    /// Which of several rows with one key counts in a night.
+    pub duplicates: Duplicates,
+    /// What becomes of a load with a file that cannot be read.
+    pub unreadable: Unreadable,
     /// Share of the rows read above which a run fails.
     pub max_bad_share: f64,
     pub allow_null_event_time: bool,
     /// True: that there are no files at all is no error.
     pub optional: bool,
-    pub freshness: Option<Duration>,
+    pub freshness: Option<Freshness>,
+    pub volume: Option<Volume>,
     #[serde(skip)]
     pub origin: Origin,
 }
@@ -60,11 +67,28 @@ pub enum Pii {
     Keep,
 }
 
+/// Of rows with one key that come in one night, in the order of the files' days, their paths, and within the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Format {
+pub enum Duplicates {
+    /// The last one counts.
     #[default]
-    Parquet,
+    Last,
+    /// The first one counts.
+    First,
+    /// Two that differ fail the run.
+    Fail,
+}
+
+/// A file that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unreadable {
+    /// Fails the run, and nothing of its source is loaded.
+    #[default]
+    Fail,
+    /// Is recorded and warned of; the other files are loaded.
+    Skip,
 }
 
 /// Whether the first load of a source is history (each file's day is its night) or news of the night that loads it.
@@ -89,7 +113,9 @@ pub struct RawSource {
     description: String,
     location: String,
     #[serde(default)]
-    format: Format,
+    format: RawFormat,
+    csv: Option<RawCsv>,
+    compression: Option<Compression>,
     event_time: Option<String>,
     #[serde(default, rename = "static")]
     is_static: bool,
@@ -99,12 +125,17 @@ pub struct RawSource {
     #[serde(default)]
     first_load: FirstLoad,
     #[serde(default)]
+    duplicates: Duplicates,
+    #[serde(default)]
+    unreadable: Unreadable,
+    #[serde(default)]
     max_bad_share: f64,
     #[serde(default)]
     allow_null_event_time: bool,
     #[serde(default)]
     optional: bool,
-    freshness: Option<Duration>,
+    freshness: Option<Short<Freshness>>,
+    volume: Option<Short<Volume>>,
     columns: Map<ColumnText>,
 }
 
@@ -150,20 +181,24 @@ impl Source {
         let path = format!("sources.{name}");
         let columns: Map<Column> = raw.columns.into_iter().map(|(n, c)| (n, c.0)).collect();
         let tie_breaker = raw.tie_breaker.unwrap_or_else(|| raw.key.clone());
+        let format = format::validate(raw.format, raw.csv, raw.compression, (origin, &path), out);
         let source = Source {
             name: name.to_string(),
             description: raw.description,
             location: raw.location,
-            format: raw.format,
+            format,
             columns,
             event_time: raw.event_time,
             key: raw.key.0,
             tie_breaker: tie_breaker.0,
             first_load: raw.first_load,
+            duplicates: raw.duplicates,
+            unreadable: raw.unreadable,
             max_bad_share: raw.max_bad_share,
             allow_null_event_time: raw.allow_null_event_time,
             optional: raw.optional,
-            freshness: raw.freshness,
+            freshness: raw.freshness.map(|short| short.0),
+            volume: raw.volume.map(|short| short.0),
             origin: origin.clone(),
         };
         source.check(&path, raw.is_static, out);
@@ -204,9 +239,42 @@ impl Source {
             (Some(time), false) => self.check_event_time(time, path, out),
             (None, true) => {}
         }
+        self.check_location(path, out);
+        self.check_expectations(path, out);
         if !(0.0..=1.0).contains(&self.max_bad_share) {
             let d = origin.at(&format!("{path}.max_bad_share"), "`max_bad_share` is not a share");
             out.push(d.found(self.max_bad_share.to_string()).expected("a number from 0 to 1"));
+        }
+    }
+
+    fn check_location(&self, path: &str, out: &mut Vec<Diagnostic>) {
+        let mut segments = self.location.split('/');
+        let wrong = self.location.is_empty() || segments.any(|s| s.is_empty() || s == "." || s == "..");
+        if wrong || self.location.matches("{date}").count() > 1 {
+            let d = self.origin.at(&format!("{path}.location"), "`location` is no pattern below the raw root");
+            let help = "no leading `/`, no `.` or `..`, and `{date}` at most once";
+            out.push(d.found(self.location.clone()).expected("such as payment/day={date}/*.parquet").help(help));
+        }
+    }
+
+    fn check_expectations(&self, path: &str, out: &mut Vec<Diagnostic>) {
+        let is_static = self.event_time.is_none();
+        for (key, given) in [("freshness", self.freshness.is_some()), ("volume", self.volume.is_some())] {
+            if given && is_static {
+                let d = self.origin.at(&format!("{path}.{key}"), format!("`{key}` of a source without event time"));
+                out.push(d.help("leave it out: reference data have no days"));
+            }
+        }
+        if let Some(volume) = &self.volume {
+            volume.validate((&self.origin, path), out);
+        }
+        if is_static && self.unreadable == Unreadable::Skip && !self.location.contains("{date}") {
+            let d = self.origin.at(&format!("{path}.unreadable"), "a load of this source is complete");
+            out.push(d.help("leave `unreadable: skip` out: rows of a file that is skipped would count as gone"));
+        }
+        if self.duplicates != Duplicates::Last && self.key.is_empty() {
+            let d = self.origin.at(&format!("{path}.duplicates"), "`duplicates` of a source without `key`");
+            out.push(d.expected("a `key`, which says what a duplicate is"));
         }
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Diagnostic;
 use super::map::Map;
+use super::personal::Class;
 use super::project::find_word;
 use super::sql;
 use super::table::ColumnDoc;
@@ -46,6 +47,8 @@ pub struct RawSqlFeatures {
     entity: OneOrMany,
     entities: String,
     columns: Map<ColumnDoc>,
+    #[serde(default)]
+    pub pii: Map<Class>,
 }
 
 impl SqlFeatures {

@@ -5,6 +5,7 @@ use serde_yaml::Value;
 
 use super::diagnostic::Diagnostic;
 use super::map::Map;
+use super::personal::Class;
 use super::sql;
 use super::types::{Duration, OneOrMany};
 use super::yaml::Origin;
@@ -112,6 +113,8 @@ pub struct RawTable {
     audits: Vec<RawAudit>,
     #[serde(default)]
     tests: Vec<Case>,
+    #[serde(default)]
+    pub pii: Map<Class>,
 }
 
 #[derive(Debug, Default, Deserialize)]

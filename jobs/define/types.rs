@@ -97,12 +97,14 @@ pub enum DataType {
     Timestamp,
     /// Precision and scale.
     Decimal(u8, i8),
+    /// Text that is JSON; of a raw file also a struct, list or map.
+    Json,
 }
 
 impl DataType {
     pub fn arrow(self) -> Arrow {
         match self {
-            DataType::String => Arrow::Utf8,
+            DataType::String | DataType::Json => Arrow::Utf8,
             DataType::Int32 => Arrow::Int32,
             DataType::Int64 => Arrow::Int64,
             DataType::Float64 => Arrow::Float64,
@@ -152,8 +154,10 @@ impl TryFrom<String> for DataType {
             "bool" => DataType::Bool,
             "date" => DataType::Date,
             "timestamp" => DataType::Timestamp,
+            "json" => DataType::Json,
             _ => decimal().ok_or_else(|| {
-                let names = ["string", "int32", "int64", "float64", "bool", "date", "timestamp", "decimal(p,s)"];
+                let names =
+                    ["string", "int32", "int64", "float64", "bool", "date", "timestamp", "decimal(p,s)", "json"];
                 let near = super::diagnostic::nearest(&text, names).map(|n| format!("; did you mean `{n}`?"));
                 format!("unknown type `{text}`, expected one of {}{}", names.join(", "), near.unwrap_or_default())
             })?,
@@ -177,6 +181,7 @@ impl fmt::Display for DataType {
             DataType::Bool => f.write_str("bool"),
             DataType::Date => f.write_str("date"),
             DataType::Timestamp => f.write_str("timestamp"),
+            DataType::Json => f.write_str("json"),
             DataType::Decimal(precision, scale) => write!(f, "decimal({precision},{scale})"),
         }
     }
@@ -266,7 +271,7 @@ mod tests {
 
     #[test]
     fn types_print_as_they_parse() {
-        for text in ["string", "int32", "int64", "float64", "bool", "date", "timestamp", "decimal(18,2)"] {
+        for text in ["string", "int32", "int64", "float64", "bool", "date", "timestamp", "decimal(18,2)", "json"] {
             assert_eq!(DataType::try_from(text.to_string()).unwrap().to_string(), text);
         }
         assert!(DataType::try_from("decimal(39,2)".to_string()).is_err());

@@ -2,6 +2,7 @@
 //! decisions.
 
 pub mod attributes;
+pub mod json;
 pub mod naive;
 pub mod physical;
 pub mod pit;

@@ -78,12 +78,13 @@ impl Session {
             runtime = runtime.with_temp_file_path(directory);
         }
         let runtime = runtime.build_arc().map_err(error)?;
-        let state = SessionStateBuilder::new()
+        let mut state = SessionStateBuilder::new()
             .with_config(config(options))
             .with_runtime_env(runtime)
             .with_default_features()
             .with_query_planner(Arc::new(Planner))
             .build();
+        super::json::register(&mut state).map_err(error)?;
         Ok(Session { context: SessionContext::new_with_state(state) })
     }
 

@@ -110,8 +110,8 @@ type Listed = Vec<(String, u64, String)>;
 fn list_local(root: &FsPath, pattern: &Pattern) -> Result<Listed> {
     let prefix = pattern.prefix().join("/");
     let mut found = Vec::new();
-    let mut waiting = vec![(prefix, 1)];
-    while let Some((below, level)) = waiting.pop() {
+    let mut waiting = vec![Waiting { below: prefix, level: 1, jumps: Vec::new() }];
+    while let Some(Waiting { below, level, jumps }) = waiting.pop() {
         let directory = root.join(&below);
         let entries = match std::fs::read_dir(&directory) {
             Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => continue,
@@ -125,12 +125,14 @@ fn list_local(root: &FsPath, pattern: &Pattern) -> Result<Listed> {
             let path = if below.is_empty() { name } else { format!("{below}/{name}") };
             // Follows links, as whoever linked a file here expects.
             let meta = match std::fs::metadata(entry.path()) {
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                // A link to nowhere, or to itself.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound || e.raw_os_error() == Some(libc::ELOOP) => continue,
                 other => other.with_context(|| entry.path().display().to_string())?,
             };
             if meta.is_dir() {
-                if pattern.depth().is_none_or(|depth| level < depth) {
-                    waiting.push((path, level + 1));
+                let deeper = pattern.depth().is_none_or(|depth| level < depth);
+                if deeper && let Some(jumps) = followed(&directory, &entry, &jumps)? {
+                    waiting.push(Waiting { below: path, level: level + 1, jumps });
                 }
             } else {
                 found.push((path, meta.len(), stamp(&meta)));
@@ -138,6 +140,28 @@ fn list_local(root: &FsPath, pattern: &Pattern) -> Result<Listed> {
         }
     }
     Ok(found)
+}
+
+/// A directory to be listed, and the real directories from which links led there.
+struct Waiting {
+    below: String,
+    level: usize,
+    jumps: Vec<PathBuf>,
+}
+
+/// The jumps after a directory's entry has been entered; `None` where that would only lead back.
+fn followed(directory: &FsPath, entry: &std::fs::DirEntry, jumps: &[PathBuf]) -> Result<Option<Vec<PathBuf>>> {
+    let kind = entry.file_type().with_context(|| entry.path().display().to_string())?;
+    if !kind.is_symlink() {
+        return Ok(Some(jumps.to_vec()));
+    }
+    let real = |path: &FsPath| path.canonicalize().with_context(|| path.display().to_string());
+    let (here, target) = (real(directory)?, real(&entry.path())?);
+    if jumps.iter().chain([&here]).any(|from| from.starts_with(&target)) {
+        tracing::warn!(link = %entry.path().display(), "a link that leads back to where it is: not followed");
+        return Ok(None);
+    }
+    Ok(Some(jumps.iter().cloned().chain([here]).collect()))
 }
 
 fn stamp(meta: &std::fs::Metadata) -> String {

@@ -10,7 +10,12 @@
 //!            manifest            ◀──────────── one commit per run, last
 //! ```
 //!
-//! A source is loaded wholly or not at all; one that fails does not stop the others. The manifest comes last: after a
+//! Files are Parquet, Avro, CSV or JSON lines; `form` opens each and `convert` holds its values to the declared types. Every row
+//! that is read becomes a version, is a duplicate, or goes to quarantine: each is counted on its own, and they must add
+//! up. After the load a source is held to what it declares of freshness and volume (`expect`).
+//!
+//! A source is loaded wholly or not at all, but for files that it allows to be skipped; one that fails does not stop the
+//! others. The manifest comes last: after a
 //! crash before it, the commit of the data says which files it held, and the next run only writes the manifest.
 //!
 //! Known-from is logical. The night of a file is D, or the latest night ingested if that is later; on the first load of
@@ -19,7 +24,12 @@
 
 mod chunks;
 mod contract;
+mod convert;
+mod expect;
+mod faults;
+mod form;
 mod inspect;
+mod key;
 mod load;
 mod manifest;
 pub mod pending;
@@ -31,6 +41,7 @@ mod versions;
 
 use chrono::NaiveDate;
 
+use self::expect::Checked;
 use self::load::Loader;
 use self::manifest::Manifest;
 use super::job::{Job, end_of};
@@ -52,6 +63,10 @@ pub struct SourceReport {
     pub written: u64,
     pub duplicate: u64,
     pub quarantined: u64,
+    /// Files that could not be read.
+    pub unreadable: u64,
+    /// Freshness and volume.
+    pub checks: Vec<Checked>,
     pub bytes: u64,
     pub seconds: f64,
     /// Of the table; `None` where there is none yet.
@@ -134,15 +149,23 @@ async fn one(night: &Night<'_>, source: &Source, manifest: &mut Manifest, latest
     let mut report = SourceReport { source: source.name.clone(), ..SourceReport::default() };
     let files = listed(night, source, manifest, &mut report).await?;
     let known = known_from(source, night.date, latest, manifest.is_first_load(&source.name));
-    let loader = Loader::new(night, source, known)?;
+    let key = key::fingerprint(night, source, manifest)?;
+    let loader = Loader::new(night, source, known, key)?;
     let loaded = loader.load(manifest, files, &mut report).await;
     report.seconds = started.elapsed().as_secs_f64();
-    let (entries, outcome) = match loaded {
-        Ok(entries) => (entries, Ok(report)),
+    let (entries, loaded) = match loaded {
+        Ok(entries) => (entries, Ok(())),
         Err((error, entries)) => (entries, Err(error)),
     };
     manifest.add(entries);
-    outcome
+    loaded?;
+    report.checks = expect::check(night, source).await?;
+    expect::outcome(&report.checks)?;
+    for warning in report.checks.iter().filter(|checked| checked.status == "warn").map(Checked::text) {
+        tracing::warn!(source = source.name, "{warning}");
+        report.warnings.push(warning);
+    }
+    Ok(report)
 }
 
 /// The files of a source up to D.

@@ -10,6 +10,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use super::load::{self, Loaded};
 use crate::define::lineage::{Graph, Kind, Node, Place, Through};
 use crate::define::model::{Label, Scoring, SpineKind};
+use crate::define::personal::Class;
 use crate::define::source::Pii;
 use crate::define::{Model, Source, Table, diagnostic, inputs};
 use crate::engine::plan::EVENT_DATE;
@@ -18,8 +19,12 @@ use crate::error::Result;
 
 /// The graph of a project that is sound.
 pub fn run(root: &Path) -> Result<Graph> {
-    let loaded = load::load(root)?;
-    let mut build = Build { loaded: &loaded, graph: Graph::default() };
+    graph(&load::load(root)?)
+}
+
+/// The graph of what has been compiled.
+pub fn graph(loaded: &Loaded) -> Result<Graph> {
+    let mut build = Build { loaded, graph: Graph::default() };
     let project = &loaded.project;
     project.sources.values().try_for_each(|source| build.source(source))?;
     project.tables.values().try_for_each(|table| build.table(table))?;
@@ -38,6 +43,9 @@ struct Build<'a> {
 
 impl Build<'_> {
     fn add(&mut self, place: Place, kind: Kind, doc: &str, pii: Option<Pii>) {
+        let declared = self.loaded.project.personal.get(&place.dataset);
+        let class = declared.and_then(|declared| declared.classes.get(place.column.as_ref()?));
+        let pii = pii.or((class == Some(&Class::Keep)).then_some(Pii::Keep));
         self.graph.add(place, Node { kind, doc: doc.to_string(), pii });
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::ExprSchemable;
 
-use super::vectors;
+use super::{personal, vectors};
 use crate::define::inputs::{self, Input};
 use crate::define::model::SpineKind;
 use crate::define::sequence::Strand;
@@ -73,9 +73,13 @@ pub fn compile(files: &[TextFile]) -> Result<(Loaded, Vec<Diagnostic>)> {
         out.extend(segments(&session, &project, &catalog, &features, model)?);
         out.extend(parameters(model)?);
     }
+    let loaded = Loaded { project, catalog };
+    if out.is_empty() {
+        out = personal::check(&loaded)?;
+    }
     out.sort();
     out.dedup();
-    Ok((Loaded { project, catalog }, out))
+    Ok((loaded, out))
 }
 
 /// Output columns of a group; `None` if its table has none to go by, which its own diagnostics say.

@@ -14,6 +14,7 @@ pub mod lineage;
 pub mod load;
 pub mod nightly;
 pub mod open;
+pub mod personal;
 pub mod plan;
 pub mod progress;
 pub mod query;

@@ -44,6 +44,8 @@ pub async fn ingest_lines(job: &Job) -> Result<Vec<Written>> {
                 .detail("read", json!(report.read))
                 .detail("duplicate", json!(report.duplicate))
                 .detail("quarantined", json!(report.quarantined))
+                .detail("unreadable", json!(report.unreadable))
+                .detail("checks", json!(report.checks))
         })
         .collect())
 }

@@ -24,6 +24,7 @@ mod plan;
 mod point_in_time;
 mod real_data;
 mod small;
+mod sources;
 mod sql_features;
 mod support;
 mod verify;

@@ -28,6 +28,8 @@ use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 
+use crate::engine::json;
+
 /// A context of our dialect, for what needs no settings of its own: planning, and cases of a few rows.
 pub fn context() -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
@@ -48,7 +50,12 @@ pub fn context() -> SessionContext {
         Arc::new(DecorrelateLateralJoin::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
     ]);
-    SessionContext::new_with_state(state.build())
+    let mut state = state.build();
+    if let Err(error) = json::register(&mut state) {
+        // Queries that need them then say that there is no such function.
+        tracing::error!(%error, "no functions for JSON");
+    }
+    SessionContext::new_with_state(state)
 }
 
 /// Plans queries and expressions over a map of relations.

@@ -1,18 +1,20 @@
 //! A first look at a raw file: is it what it should be, what is its content called, which days is it about.
 
 use arrow::array::AsArray;
-use arrow::compute::{max, min};
 use arrow::datatypes::TimestampMicrosecondType;
 use bytes::Bytes;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sha2::{Digest, Sha256};
 
 use super::contract;
+use super::convert::convert;
+use super::form::Opened;
 use crate::define::Source;
 use crate::define::types::{DAY, DataType};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pipeline::job::hex;
+
+/// 0001-01-01 to 9999-12-31: the days that every reader of a table can write and read.
+const DAYS: std::ops::Range<i64> = -719_162..2_932_897;
 
 /// What a first look says of a file.
 #[derive(Debug, Clone)]
@@ -28,54 +30,37 @@ pub(super) fn checksum(bytes: &Bytes) -> String {
 }
 
 /// # Errors
-/// `Data` if it is no readable Parquet file or breaks the contract.
-pub(super) fn inspect(source: &Source, bytes: Bytes) -> Result<Inspected> {
-    let builder = open(bytes)?;
-    let schema = builder.schema().clone();
-    contract::check(source, &schema)?;
-    let rows = builder.metadata().file_metadata().num_rows();
-    let mut days = None;
-    if let Some(time) = &source.event_time {
-        match source.columns.get(time) {
-            // What is derived is known when the whole row has been read.
-            Some(column) if column.derive.is_some() => days = Some((i32::MIN, i32::MAX - 1)),
-            _ => {
-                let index = schema.index_of(time)?;
-                let mask = ProjectionMask::roots(builder.parquet_schema(), [index]);
-                for batch in builder.with_projection(mask).with_batch_size(64 << 10).build().map_err(unreadable)? {
-                    let batch = batch.map_err(unreadable)?;
-                    let times = contract::convert(time, batch.column(0), DataType::Timestamp)?;
-                    let times = times.as_primitive::<TimestampMicrosecondType>();
-                    if let (Some(low), Some(high)) = (min(times), max(times)) {
-                        let (low, high) = (day_of(low), day_of(high));
-                        let (a, b) = days.unwrap_or((low, high));
-                        days = Some((a.min(low), b.max(high)));
-                    }
-                }
-            }
+/// `Data` if it is no readable file of its form or breaks the contract.
+pub(super) fn inspect(source: &Source, path: &str, bytes: Bytes) -> Result<Inspected> {
+    let opened = Opened::new(source, path, bytes)?;
+    let undeclared = contract::undeclared(source, opened.schema());
+    let counted = opened.rows();
+    let time = source.event_time.as_deref();
+    let derived = time.is_some_and(|time| source.columns.get(time).is_some_and(|column| column.derive.is_some()));
+    if let Some(rows) = counted
+        && (time.is_none() || derived)
+    {
+        // What is derived is known when the whole row has been read.
+        let days = derived.then_some((i32::MIN, i32::MAX - 1));
+        return Ok(Inspected { rows, undeclared, days });
+    }
+    let (mut rows, mut days) = (0, derived.then_some((i32::MIN, i32::MAX - 1)));
+    let wanted = time.filter(|_| !derived);
+    for piece in opened.read(wanted.as_slice())? {
+        let piece = piece?;
+        rows += piece.rows();
+        let Some(time) = wanted else { continue };
+        let times = convert(&source.format, time, piece.batch.column(0), DataType::Timestamp)?.column;
+        for day in times.as_primitive::<TimestampMicrosecondType>().iter().flatten().filter_map(day_of) {
+            let (low, high) = days.unwrap_or((day, day));
+            days = Some((day.min(low), day.max(high)));
         }
     }
-    Ok(Inspected {
-        rows: u64::try_from(rows).unwrap_or_default(),
-        undeclared: contract::undeclared(source, &schema),
-        days,
-    })
+    Ok(Inspected { rows, undeclared, days })
 }
 
-pub(super) fn open(bytes: Bytes) -> Result<ParquetRecordBatchReaderBuilder<Bytes>> {
-    if bytes.is_empty() {
-        return Err(Error::data("the file is empty (0 bytes); a Parquet file was expected"));
-    }
-    ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(unreadable)
-}
-
-pub(super) fn unreadable(e: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::data(format!(
-        "not a readable Parquet file ({e})\n  help: deliver it again, or remove it from where the source looks"
-    ))
-}
-
-/// The day of an instant, in days since 1970.
-pub(super) fn day_of(micros: i64) -> i32 {
-    i32::try_from(micros.div_euclid(DAY)).unwrap_or(if micros < 0 { i32::MIN } else { i32::MAX })
+/// The day of an instant, in days since 1970; `None` for one that no calendar in use has.
+pub(super) fn day_of(micros: i64) -> Option<i32> {
+    let day = micros.div_euclid(DAY);
+    if DAYS.contains(&day) { i32::try_from(day).ok() } else { None }
 }

@@ -16,9 +16,10 @@ use super::inspect::{self, Inspected};
 use super::manifest::{Entry, INFO, Manifest, Seen};
 use super::quarantine::{self, Bad, BadRows};
 use super::rows::{RowReader, Rows};
-use super::versions::{Incoming, Layout, Merged, merge};
+use super::versions::{Incoming, Layout, Merged, Stopped, merge};
 use super::{Known, KnownFrom, Night, SourceReport};
 use crate::define::Source;
+use crate::define::source::Unreadable;
 use crate::engine::plan::EVENT_DATE;
 use crate::error::{Error, Kind, Result};
 use crate::lake::{Outcome, RawFile, Replace, Snapshot, TableSpec, Unit, Writer};
@@ -26,6 +27,21 @@ use crate::pipeline::job::{definition_text, fingerprint};
 
 /// An error, and what is to be recorded of the files nevertheless.
 type Failure = (Error, Vec<Entry>);
+
+/// Files that cannot be read: with their checksums, and why.
+type Refused = Vec<(RawFile, String, Error)>;
+
+/// Why files could not be loaded.
+enum Halted {
+    Unreadable(Refused),
+    Failed(Error),
+}
+
+impl From<Error> for Halted {
+    fn from(error: Error) -> Halted {
+        Halted::Failed(error)
+    }
+}
 
 /// Loads the files of one source.
 pub(super) struct Loader<'a> {
@@ -35,6 +51,8 @@ pub(super) struct Loader<'a> {
     reader: Arc<RowReader>,
     layout: Arc<Layout>,
     threads: usize,
+    /// Fingerprint of the key of pseudonyms.
+    pii_key: Option<String>,
 }
 
 /// A file that is to be read.
@@ -48,6 +66,7 @@ struct File {
     is_new: bool,
     read: u64,
     written: u64,
+    duplicate: u64,
     bad: Vec<Bad>,
 }
 
@@ -57,12 +76,17 @@ struct Sorted {
     /// To be read, by path.
     files: Vec<File>,
     /// To be recorded without being read.
-    redelivered: Vec<Entry>,
-    unreadable: Vec<(RawFile, String, Error)>,
+    redelivered: Vec<File>,
+    unreadable: Refused,
 }
 
 impl<'a> Loader<'a> {
-    pub(super) fn new(night: &'a Night<'a>, source: &'a Source, known: KnownFrom) -> Result<Loader<'a>> {
+    pub(super) fn new(
+        night: &'a Night<'a>,
+        source: &'a Source,
+        known: KnownFrom,
+        pii_key: Option<String>,
+    ) -> Result<Loader<'a>> {
         let reader = RowReader::new(night, source)?;
         let schema = Arc::clone(&reader.schema);
         let stored =
@@ -79,9 +103,9 @@ impl<'a> Loader<'a> {
         order.extend(stored(&source.tie_breaker));
         order.extend(&key);
         let complete = is_static && !source.location.contains("{date}");
-        let layout = Arc::new(Layout { schema, key, order, complete });
+        let layout = Arc::new(Layout { schema, key, order, complete, rule: source.duplicates });
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-        Ok(Loader { night, source, known, reader: Arc::new(reader), layout, threads })
+        Ok(Loader { night, source, known, reader: Arc::new(reader), layout, threads, pii_key })
     }
 
     /// Loads what is new among the listed files, and says what to record of them.
@@ -96,19 +120,38 @@ impl<'a> Loader<'a> {
         report.version = Some(writer.base().version());
         let sorted = self.sort(manifest, listed).await.map_err(plain)?;
         self.note_undeclared(&sorted.files, report);
-        if !sorted.unreadable.is_empty() {
-            return Err(self.refuse(manifest, sorted.unreadable));
-        }
-        let Sorted { mut files, redelivered, .. } = sorted;
-        let mut entries = redelivered;
-        if files.iter().any(|file| file.is_new) {
-            let replaced = self.write(&mut writer, &mut files, manifest).await?;
+        let Sorted { mut files, mut redelivered, mut unreadable } = sorted;
+        let replaced = loop {
+            if !unreadable.is_empty() && self.source.unreadable == Unreadable::Fail {
+                return Err(self.refuse(manifest, unreadable));
+            }
+            if !files.iter().any(|file| file.is_new) {
+                break None;
+            }
+            match self.write(&mut writer, &mut files).await {
+                Ok(replaced) => break Some(replaced),
+                Err(Halted::Failed(error)) => return Err(plain(error)),
+                // Found out late: once more from the beginning, without them and whatever has the same content.
+                Err(Halted::Unreadable(more)) => {
+                    let gone = |checksum: &str| more.iter().any(|(_, other, _)| other == checksum);
+                    files.retain(|file| !gone(&file.checksum));
+                    let copies = redelivered.extract_if(.., |file| gone(&file.checksum));
+                    unreadable.extend(copies.map(|file| (file.raw, file.checksum, same())));
+                    files.iter_mut().for_each(|file| (file.written, file.duplicate) = (0, 0));
+                    unreadable.extend(more);
+                    writer = self.night.lake.writer(&self.spec()).await.map_err(plain)?;
+                }
+            }
+        };
+        let mut entries = self.skip(manifest, unreadable, report);
+        entries.extend(redelivered.iter().map(|file| self.redelivered(file)));
+        if let Some(replaced) = replaced {
             self.check_share(&files).map_err(plain)?;
             let read = files.iter().filter(|file| file.is_new).map(|file| self.entry(file));
             entries.extend(read.collect::<Result<Vec<_>>>().map_err(plain)?);
             self.commit(writer, replaced, &files, &entries, report).await.map_err(plain)?;
         }
-        for entry in &entries {
+        for entry in entries.iter().filter(|entry| entry.is_ingested()) {
             report.files += 1;
             report.read += entry.rows_read as u64;
             report.written += entry.rows_written as u64;
@@ -162,6 +205,7 @@ impl<'a> Loader<'a> {
                         is_new,
                         read: 0,
                         written: 0,
+                        duplicate: 0,
                         bad: Vec::new(),
                     });
                 }
@@ -171,27 +215,26 @@ impl<'a> Loader<'a> {
         readable.sort_by(|a, b| (order_of(a.known), &a.raw.path).cmp(&(order_of(b.known), &b.raw.path)));
         for file in readable {
             let paths = contents.entry(file.checksum.clone()).or_default();
-            let unchanged = manifest.last(name, &file.raw.path).is_some_and(|last| last.checksum == file.checksum);
+            let last = manifest.last(name, &file.raw.path).filter(|last| last.is_ingested());
+            let unchanged = last.is_some_and(|last| last.checksum == file.checksum);
             let elsewhere = !paths.is_empty() && !paths.contains(&file.raw.path);
             if file.is_new && !self.layout.complete && (unchanged || elsewhere) {
-                sorted.redelivered.push(self.redelivered(&file));
+                sorted.redelivered.push(file);
             } else {
                 paths.insert(file.raw.path.clone());
                 sorted.files.push(file);
             }
         }
-        sorted.files.sort_by(|a, b| a.raw.path.cmp(&b.raw.path));
+        // The order of delivery.
+        sorted.files.sort_by(|a, b| (a.raw.date, &a.raw.path).cmp(&(b.raw.date, &b.raw.path)));
         Ok(sorted)
     }
 
     async fn look(&self, raw: RawFile, is_new: bool) -> Result<(RawFile, String, bool, Result<Inspected>)> {
         let bytes = self.night.raw.read(&raw.path).await?;
-        let source = self.source.clone();
-        let looked = blocking(move || {
-            let checksum = inspect::checksum(&bytes);
-            Ok((checksum, inspect::inspect(&source, bytes)))
-        });
-        let (checksum, inspected) = looked.await?;
+        let (source, path) = (self.source.clone(), raw.path.clone());
+        let checksum = inspect::checksum(&bytes);
+        let inspected = guarded(move || inspect::inspect(&source, &path, bytes)).await;
         Ok((raw, checksum, is_new, inspected))
     }
 
@@ -207,7 +250,25 @@ impl<'a> Loader<'a> {
     }
 
     /// Nothing of the source is loaded while a file of it cannot be read; that it cannot be read is recorded once.
-    fn refuse(&self, manifest: &Manifest, unreadable: Vec<(RawFile, String, Error)>) -> Failure {
+    fn refuse(&self, manifest: &Manifest, unreadable: Refused) -> Failure {
+        let (entries, texts) = self.recorded(manifest, unreadable);
+        (Error::data(format!("{}\n  nothing of this source was loaded", texts.join("\n"))), entries)
+    }
+
+    /// The others are loaded; that these were not is recorded, once, and said every time.
+    fn skip(&self, manifest: &Manifest, unreadable: Refused, report: &mut SourceReport) -> Vec<Entry> {
+        let (entries, texts) = self.recorded(manifest, unreadable);
+        report.unreadable = texts.len() as u64;
+        for text in texts {
+            let warning = format!("skipped {}", text.lines().next().unwrap_or_default());
+            tracing::warn!(source = self.source.name, "{warning}");
+            report.warnings.push(warning);
+        }
+        entries
+    }
+
+    /// Entries for what has not been recorded, and what is wrong with each.
+    fn recorded(&self, manifest: &Manifest, unreadable: Refused) -> (Vec<Entry>, Vec<String>) {
         let mut entries = Vec::new();
         let mut texts = Vec::new();
         for (raw, checksum, error) in unreadable {
@@ -221,21 +282,20 @@ impl<'a> Loader<'a> {
             }
             texts.push(format!("{path}: {error}"));
         }
-        (Error::data(format!("{}\n  nothing of this source was loaded", texts.join("\n"))), entries)
+        (entries, texts)
     }
 
     /// Reads, merges and writes, a range of days at a time. The partitions that are replaced.
-    async fn write(&self, writer: &mut Writer, files: &mut [File], manifest: &Manifest) -> Result<Replace, Failure> {
-        let plain = |error: Error| (error, Vec::new());
+    async fn write(&self, writer: &mut Writer, files: &mut [File]) -> Result<Replace, Halted> {
         let base = writer.base().clone();
         let spans: Vec<_> = files.iter().map(|file| (file.inspected.days, file.inspected.rows)).collect();
         let present = if self.layout.key.is_empty() { BTreeMap::new() } else { present(&base) };
         let mut replaced = BTreeSet::new();
         for days in chunks(&spans, &present) {
             let first = days.start == i32::MIN;
-            let incoming = self.read(files, &days, first, manifest).await?;
-            let existing = self.existing(&base, &present, &incoming).await.map_err(plain)?;
-            let changed = self.merge(writer, files, incoming, existing).await.map_err(plain)?;
+            let incoming = self.read(files, &days, first).await?;
+            let existing = self.existing(&base, &present, &incoming).await?;
+            let changed = self.merge(writer, files, incoming, existing).await?;
             replaced.extend(changed);
         }
         Ok(match (self.source.event_time.is_some(), self.layout.key.is_empty()) {
@@ -252,8 +312,7 @@ impl<'a> Loader<'a> {
         files: &mut [File],
         days: &Range<i32>,
         first: bool,
-        manifest: &Manifest,
-    ) -> Result<BTreeMap<i32, Vec<Incoming>>, Failure> {
+    ) -> Result<BTreeMap<i32, Vec<Incoming>>, Halted> {
         let touches = |file: &File| match file.inspected.days {
             Some((low, high)) => low < days.end && high >= days.start,
             // Rows without any event time, or without a source of one, come with the first range.
@@ -278,23 +337,22 @@ impl<'a> Loader<'a> {
                         incoming.entry(day).or_default().extend(batches);
                     }
                 }
-                Err(e) if e.kind() == Kind::Data => {
-                    unreadable.push((file.raw.clone(), file.checksum.clone(), e));
-                }
-                Err(e) => return Err((e.context(file.raw.path.clone()), Vec::new())),
+                Err(e) if e.kind() == Kind::Data => unreadable.push((file.raw.clone(), file.checksum.clone(), e)),
+                Err(e) => return Err(e.context(file.raw.path.clone()).into()),
             }
         }
-        if unreadable.is_empty() { Ok(incoming) } else { Err(self.refuse(manifest, unreadable)) }
+        if unreadable.is_empty() { Ok(incoming) } else { Err(Halted::Unreadable(unreadable)) }
     }
 
     async fn rows(&self, file: &File, days: Range<i32>) -> Result<Rows> {
         let bytes = self.night.raw.read(&file.raw.path).await?;
         let (reader, known, checksum) = (Arc::clone(&self.reader), file.known, file.checksum.clone());
-        blocking(move || {
+        let path = file.raw.path.clone();
+        guarded(move || {
             if inspect::checksum(&bytes) != checksum {
                 return Err(Error::temporary("the file changed while it was read: run this job again"));
             }
-            reader.read(bytes, known, &days)
+            reader.read(&path, bytes, known, &days)
         })
         .await
     }
@@ -354,13 +412,15 @@ impl<'a> Loader<'a> {
         let mut merged = stream::iter(work)
             .map(|(day, new, old)| {
                 let layout = Arc::clone(&self.layout);
-                async move { Ok::<_, Error>((day, blocking(move || merge(&layout, &old, &new)).await?)) }
+                async move { Ok::<_, Error>((day, blocking(move || Ok(merge(&layout, &old, &new))).await?)) }
             })
             .buffered(self.threads);
         let mut changed = Vec::new();
-        while let Some((day, Merged { rows, written })) = merged.try_next().await? {
-            for (file, rows) in written {
-                files[file].written += rows;
+        while let Some((day, merged)) = merged.try_next().await? {
+            let Merged { rows, counts } = merged.map_err(|stopped| conflict(stopped, files))?;
+            for (file, counts) in counts.into_iter().enumerate() {
+                files[file].written += counts.written;
+                files[file].duplicate += counts.duplicate;
             }
             if let Some(rows) = rows {
                 writer.write(&rows).await?;
@@ -384,7 +444,7 @@ impl<'a> Loader<'a> {
         new().flat_map(|file| &file.bad).filter(|b| b.counts).for_each(|b| *reasons.entry(&b.reason).or_default() += 1);
         let reasons: Vec<String> = reasons.iter().map(|(reason, n)| format!("{reason} ({n})")).collect();
         let first = new().find_map(|file| Some((&file.raw.path, file.bad.iter().find(|bad| bad.counts)?)));
-        let first = first.map(|(path, bad)| format!("{path}, row {}: {}", bad.row, bad.data)).unwrap_or_default();
+        let first = first.map(|(path, bad)| format!("{path}, {}: {}", bad.place, bad.data)).unwrap_or_default();
         Err(Error::data(format!(
             "{bad} of {read} rows are bad: {}\n  found: a share of {share:.4}\n  expected: at most {} (max_bad_share)\n  \
              first: {first}\n  help: correct the files, or declare more; nothing of this source was loaded",
@@ -440,12 +500,13 @@ impl<'a> Loader<'a> {
         let mut entry = self.blank(&file.raw, file.checksum.clone(), "ok");
         entry.rows_read = file.read as i64;
         entry.rows_written = file.written as i64;
+        entry.duplicates = file.duplicate as i64;
         entry.quarantined = file.bad.len() as i64;
-        entry.duplicates = entry.rows_read - entry.rows_written - entry.quarantined;
-        if entry.duplicates < 0 || file.read != file.inspected.rows {
+        let became = file.written + file.duplicate + file.bad.len() as u64;
+        if file.read != became || file.read != file.inspected.rows {
             return Err(Error::internal(format!(
-                "{}: {} rows by the footer, {} read, {} written, {} quarantined do not add up",
-                file.raw.path, file.inspected.rows, file.read, file.written, entry.quarantined
+                "{}: {} rows seen, {} read, {} written, {} duplicate, {} quarantined do not add up",
+                file.raw.path, file.inspected.rows, file.read, file.written, file.duplicate, entry.quarantined
             )));
         }
         Ok(entry)
@@ -478,6 +539,7 @@ impl<'a> Loader<'a> {
             status: status.into(),
             error: None,
             run_id: self.night.run_id.into(),
+            pii_key: self.pii_key.clone(),
         }
     }
 }
@@ -501,6 +563,32 @@ fn order_of(known: Known) -> i64 {
         Known::At(instant) => instant,
         Known::OwnDay => i64::MAX,
     }
+}
+
+/// Of a file whose content came under another name, too.
+fn same() -> Error {
+    Error::data("the content is that of another file, which cannot be read")
+}
+
+/// Two rows of one key that differ are the data's fault.
+fn conflict(stopped: Stopped, files: &[File]) -> Error {
+    match stopped {
+        Stopped::Failed(error) => error,
+        Stopped::Conflict { key, files: of } => {
+            let file =
+                |of: Option<usize>| of.map_or("an earlier run of the night", |file| files[file].raw.path.as_str());
+            let between = of.map(file).join(" and ");
+            Error::data(format!(
+                "two different rows have one key in one night: {key}\n  found: in {between}\n  expected: one                  (`duplicates: fail`)\n  help: correct the files, or say which one counts: `duplicates: last` or `first`"
+            ))
+        }
+    }
+}
+
+/// As [`blocking`], for code that other people's files are given to: that it panics is the file's fault.
+async fn guarded<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|e| Err(Error::data(format!("the reader gave the file up ({e})\n  help: deliver it again"))))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

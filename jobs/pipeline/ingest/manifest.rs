@@ -41,6 +41,9 @@ pub(crate) struct Entry {
     pub status: String,
     pub error: Option<String>,
     pub run_id: String,
+    /// Fingerprint of the key of pseudonyms; `None` where nothing was pseudonymised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pii_key: Option<String>,
 }
 
 /// What has been ingested, and what this run adds.
@@ -95,6 +98,11 @@ impl Manifest {
 
     pub(super) fn latest_night(&self) -> Option<NaiveDate> {
         self.entries.iter().filter(|e| e.is_ingested()).map(|e| e.night).max()
+    }
+
+    /// The last entry that says with which key its rows were pseudonymised.
+    pub(super) fn keyed(&self) -> Option<&Entry> {
+        self.entries.iter().rev().find(|entry| entry.pii_key.is_some())
     }
 
     pub(super) fn is_first_load(&self, source: &str) -> bool {
@@ -175,7 +183,7 @@ impl Entry {
 
 fn schema() -> SchemaRef {
     let field = |name: &str, data_type: DataType, doc: &str| {
-        let nullable = ["known_from", "error"].contains(&name);
+        let nullable = ["known_from", "error", "pii_key"].contains(&name);
         documented(name, data_type, nullable, doc)
     };
     Arc::new(Schema::new(vec![
@@ -198,6 +206,7 @@ fn schema() -> SchemaRef {
         field("status", DataType::Utf8, "ok, redelivered (content ingested before; not read again) or unreadable."),
         field("error", DataType::Utf8, "Why it could not be read."),
         field("run_id", DataType::Utf8, "The run, as in runs."),
+        field("pii_key", DataType::Utf8, "Salted fingerprint of the key of pseudonyms; null where none was needed."),
     ]))
 }
 
@@ -221,6 +230,7 @@ fn batch(first: usize, entries: &[Entry]) -> Result<RecordBatch> {
         text(|e| &e.status),
         Arc::new(StringArray::from_iter(entries.iter().map(|e| e.error.as_deref()))),
         text(|e| &e.run_id),
+        Arc::new(StringArray::from_iter(entries.iter().map(|e| e.pii_key.as_deref()))),
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)
 }
@@ -234,6 +244,8 @@ fn read(batch: &RecordBatch, entries: &mut Vec<(i64, Entry)>) -> Result<()> {
     let nights = column("night")?.as_primitive::<Date32Type>();
     let known = column("known_from")?.as_primitive::<TimestampMicrosecondType>();
     let errors = text("error")?;
+    // Added later than the rest.
+    let keys = batch.column_by_name("pii_key").map(|column| column.as_string::<i32>());
     for row in 0..batch.num_rows() {
         let night = NaiveDate::from_epoch_days(nights.value(row));
         let entry = Entry {
@@ -251,6 +263,7 @@ fn read(batch: &RecordBatch, entries: &mut Vec<(i64, Entry)>) -> Result<()> {
             status: text("status")?.value(row).into(),
             error: errors.is_valid(row).then(|| errors.value(row).into()),
             run_id: text("run_id")?.value(row).into(),
+            pii_key: keys.filter(|keys| keys.is_valid(row)).map(|keys| keys.value(row).into()),
         };
         entries.push((number("sequence")?.value(row), entry));
     }

@@ -9,14 +9,14 @@ use datafusion::prelude::col;
 use serde_json::Map;
 
 use super::Night;
+use super::form::Place;
 use crate::error::Result;
 use crate::lake::{Replace, TableSpec, Unit, documented};
 
 /// A row that broke the contract.
 #[derive(Debug, Clone)]
 pub(super) struct Bad {
-    /// Position in the file, from 0.
-    pub row: u64,
+    pub place: Place,
     pub reason: String,
     /// Whether it counts against `max_bad_share`.
     pub counts: bool,
@@ -65,7 +65,7 @@ async fn present(night: &Night<'_>, table: &str) -> Result<BTreeSet<String>> {
 }
 
 fn schema() -> SchemaRef {
-    let field = |name: &str, data_type: DataType, doc: &str| documented(name, data_type, false, doc);
+    let field = |name: &str, data_type: DataType, doc: &str| documented(name, data_type, name == "line", doc);
     Arc::new(Schema::new(vec![
         field("night", DataType::Date32, "The logical date of the run that read it."),
         field("file", DataType::Utf8, "Path below the raw root."),
@@ -73,6 +73,7 @@ fn schema() -> SchemaRef {
         field("reason", DataType::Utf8, "What was wrong with it."),
         field("data", DataType::Utf8, "The row as JSON, without columns of personal data."),
         field("checksum", DataType::Utf8, "SHA-256 of the file's content."),
+        field("line", DataType::Int64, "Line of a text file on which the row begins, from 1."),
     ]))
 }
 
@@ -82,10 +83,11 @@ fn batch(night: &Night<'_>, file: &BadRows<'_>) -> Result<RecordBatch> {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Date32Array::from(vec![night.date.to_epoch_days(); n])),
         Arc::new(StringArray::from(vec![file.path; n])),
-        Arc::new(Int64Array::from_iter_values(rows.clone().map(|bad| bad.row as i64))),
+        Arc::new(Int64Array::from_iter_values(rows.clone().map(|bad| bad.place.row as i64))),
         Arc::new(StringArray::from_iter_values(rows.clone().map(|bad| &bad.reason))),
-        Arc::new(StringArray::from_iter_values(rows.map(|bad| &bad.data))),
+        Arc::new(StringArray::from_iter_values(rows.clone().map(|bad| &bad.data))),
         Arc::new(StringArray::from(vec![file.checksum; n])),
+        Arc::new(Int64Array::from_iter(rows.map(|bad| bad.place.line.map(|line| line as i64)))),
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)
 }

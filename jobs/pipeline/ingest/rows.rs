@@ -1,4 +1,4 @@
-//! Raw Parquet → rows as the table has them: converted, derived, checked, pseudonymised, by day.
+//! A raw file → rows as the table has them: converted, derived, checked, pseudonymised, by day.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,18 +8,20 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, RecordBatch, StringArray, StringBuilder,
     TimestampMicrosecondArray, UInt32Array, new_null_array,
 };
-use arrow::compute::{cast, filter_record_batch, is_null, take_record_batch};
+use arrow::compute::{cast, concat, filter_record_batch, take_record_batch};
 use arrow::datatypes::{Field, Schema, SchemaRef, TimestampMicrosecondType};
 use bytes::Bytes;
 use datafusion::common::DFSchema;
 use datafusion::physical_expr::PhysicalExpr;
 use hmac::{Hmac, Mac};
-use parquet::arrow::ProjectionMask;
 use sha2::Sha256;
 
-use super::inspect::{day_of, open, unreadable};
+use super::convert::convert;
+use super::faults::{Fault, Faults};
+use super::form::{Opened, Piece};
+use super::inspect::day_of;
 use super::quarantine::Bad;
-use super::{Known, Night, contract};
+use super::{Known, Night};
 use crate::define::Source;
 use crate::define::source::Pii;
 use crate::define::types::{DAY, DataType};
@@ -27,7 +29,8 @@ use crate::engine::plan::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL, Relation};
 use crate::error::{Context, Error, Result};
 use crate::pipeline::job::hex;
 
-const BATCH_ROWS: usize = 64 << 10;
+/// Of a row that is none, in quarantine.
+const SHOWN_CHARS: usize = 1_000;
 
 /// Reads the files of one source.
 pub(super) struct RowReader {
@@ -66,14 +69,6 @@ impl RowReader {
             })?;
             derived.push((name.clone(), planned));
         }
-        let secret = source.columns.values().any(|column| column.pii == Some(Pii::Pseudonymise));
-        if secret && night.pii_key.is_none() {
-            return Err(Error::definition(format!(
-                "columns are to be pseudonymised and there is no key\n  expected: one in the environment variable {}\n  \
-                 help: use the same key every night, or pseudonyms will not join",
-                night.pii_variable
-            )));
-        }
         let schema = Relation::of_source(source).storage_schema();
         Ok(RowReader { source: source.clone(), schema, raw, derived, pii_key: night.pii_key.clone() })
     }
@@ -82,31 +77,32 @@ impl RowReader {
     ///
     /// # Errors
     /// `Data` if the file cannot be read.
-    pub(super) fn read(&self, bytes: Bytes, known: Known, window: &Range<i32>) -> Result<Rows> {
-        let builder = open(bytes)?;
-        contract::check(&self.source, builder.schema())?;
-        let wanted = self.raw.fields().iter().map(|field| builder.schema().index_of(field.name()));
-        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted.collect::<Result<Vec<_>, _>>()?);
-        let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build().map_err(unreadable)?;
+    pub(super) fn read(&self, path: &str, bytes: Bytes, known: Known, window: &Range<i32>) -> Result<Rows> {
+        let wanted: Vec<&str> = self.raw.fields().iter().map(|field| field.name().as_str()).collect();
         let mut rows = Rows::default();
-        for batch in reader {
-            let batch = self.whole(&batch.map_err(unreadable)?)?;
-            let good = self.good(&batch, rows.read, &mut rows.bad)?;
-            rows.read += batch.num_rows() as u64;
+        for piece in Opened::new(&self.source, path, bytes)?.read(&wanted)? {
+            let piece = piece?;
+            let (batch, faults) = self.whole(&piece.batch)?;
+            let good = self.good(&piece, &batch, faults, &mut rows.bad)?;
+            rows.read += piece.rows();
             if good.num_rows() > 0 {
                 self.by_day(&good, known, window, &mut rows.by_day)?;
             }
         }
+        rows.bad.sort_by_key(|bad| bad.place.row);
         Ok(rows)
     }
 
-    /// All declared columns, converted and derived.
-    fn whole(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+    /// All declared columns, converted and derived, and what was lost on the way.
+    fn whole(&self, batch: &RecordBatch) -> Result<(RecordBatch, Faults)> {
+        let mut faults = Faults::default();
         let mut columns = Vec::with_capacity(self.raw.fields().len());
         for (name, column) in self.source.raw_columns() {
             let found = batch.column_by_name(name);
             let found = found.ok_or_else(|| Error::internal(format!("column {name} was not read")))?;
-            columns.push(contract::convert(name, found, column.data_type)?);
+            let converted = convert(&self.source.format, name, found, column.data_type)?;
+            faults.note(converted.lost, &format!("`{name}` is no {}", column.data_type), true);
+            columns.push(converted.column);
         }
         let raw = RecordBatch::try_new(Arc::clone(&self.raw), columns)?;
         let mut all: Vec<(&str, ArrayRef)> = Vec::with_capacity(self.source.columns.len());
@@ -114,56 +110,103 @@ impl RowReader {
             let array = match self.derived.iter().find(|(derived, _)| derived == name) {
                 None => raw.column_by_name(name).cloned(),
                 Some((_, expression)) => {
-                    let value = expression.evaluate(&raw).and_then(|value| value.into_array(raw.num_rows()));
-                    let value = value.with_context(|| format!("`derive` of column `{name}`"))?;
-                    Some(cast(&value, &column.data_type.arrow()).with_context(|| format!("column `{name}`"))?)
+                    Some(self.derive(name, expression, &column.data_type.arrow(), &raw, &mut faults)?)
                 }
             };
             all.push((name, array.ok_or_else(|| Error::internal(format!("no column {name}")))?));
         }
-        Ok(RecordBatch::try_from_iter_with_nullable(all.into_iter().map(|(name, array)| (name, array, true)))?)
+        let all = all.into_iter().map(|(name, array)| (name, array, true));
+        Ok((RecordBatch::try_from_iter_with_nullable(all)?, faults))
+    }
+
+    /// A derived column. Where it cannot be computed for all rows at once, each is tried alone.
+    fn derive(
+        &self,
+        name: &str,
+        expression: &Arc<dyn PhysicalExpr>,
+        data_type: &arrow::datatypes::DataType,
+        raw: &RecordBatch,
+        faults: &mut Faults,
+    ) -> Result<ArrayRef> {
+        let value = |rows: &RecordBatch| -> Result<ArrayRef> {
+            let value = expression.evaluate(rows)?.into_array(rows.num_rows())?;
+            Ok(cast(&value, data_type)?)
+        };
+        let error = match value(raw) {
+            Ok(column) => return Ok(column),
+            Err(error) => error,
+        };
+        let mut values = Vec::with_capacity(raw.num_rows());
+        for row in 0..raw.num_rows() {
+            match value(&raw.slice(row, 1)) {
+                Ok(one) => values.push(one),
+                Err(_) => {
+                    // What the engine says may quote the value.
+                    let told = if self.hides() { String::new() } else { format!(": {error}") };
+                    faults.note([row], &format!("`derive` of `{name}` cannot be computed{told}"), true);
+                    values.push(new_null_array(data_type, 1));
+                }
+            }
+        }
+        let values: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
+        concat(&values).with_context(|| format!("`derive` of column `{name}`"))
     }
 
     /// The rows that keep the contract; the others are noted with their first fault.
-    fn good(&self, batch: &RecordBatch, first: u64, bad: &mut Vec<Bad>) -> Result<RecordBatch> {
-        let mut faults: Vec<Option<(String, bool)>> = Vec::new();
-        let mut note = |column: &ArrayRef, reason: String, counts: bool| -> Result<()> {
-            if column.null_count() > 0 {
-                faults.resize(batch.num_rows(), None);
-                for (row, null) in is_null(column)?.values().iter().enumerate() {
-                    if null && faults[row].is_none() {
-                        faults[row] = Some((reason.clone(), counts));
-                    }
-                }
+    fn good(&self, piece: &Piece, batch: &RecordBatch, faults: Faults, bad: &mut Vec<Bad>) -> Result<RecordBatch> {
+        let hides = self.hides();
+        bad.extend(piece.broken.iter().map(|broken| {
+            let data = if hides { String::new() } else { broken.text.chars().take(SHOWN_CHARS).collect() };
+            Bad { place: broken.place, reason: broken.reason.clone(), counts: true, data }
+        }));
+        let mut faults = self.broken_contract(batch, faults)?;
+        let at = faults.rows();
+        if at.is_empty() {
+            return Ok(batch.clone());
+        }
+        let rows = UInt32Array::from_iter_values(at.iter().map(|row| *row as u32));
+        // Text is shown as it was delivered: what was wrong with it is gone from the converted row.
+        let shown = if self.source.format.is_text() { &piece.batch } else { batch };
+        let shown = json_lines(&take_record_batch(&self.shown(shown)?, &rows)?)?;
+        for (row, data) in at.iter().zip(shown) {
+            if let Some(Fault { reason, counts }) = faults.take(*row) {
+                bad.push(Bad { place: piece.place(*row), reason, counts, data });
             }
-            Ok(())
+        }
+        let keep: BooleanArray = (0..batch.num_rows()).map(|row| Some(!at.contains(&row))).collect();
+        Ok(filter_record_batch(batch, &keep)?)
+    }
+
+    fn broken_contract(&self, batch: &RecordBatch, mut faults: Faults) -> Result<Faults> {
+        let nulls = |column: &ArrayRef| -> Vec<usize> {
+            if column.null_count() == 0 {
+                Vec::new()
+            } else {
+                (0..column.len()).filter(|r| column.is_null(*r)).collect()
+            }
         };
         if let Some(time) = &self.source.event_time
             && let Some(column) = batch.column_by_name(time)
         {
-            note(column, format!("null in event time `{time}`"), !self.source.allow_null_event_time)?;
+            faults.note(nulls(column), &format!("null in event time `{time}`"), !self.source.allow_null_event_time);
+            let instants = column.as_primitive::<TimestampMicrosecondType>().iter().enumerate();
+            let odd = instants.filter(|(_, instant)| instant.is_some_and(|instant| day_of(instant).is_none()));
+            faults.note(odd.map(|(row, _)| row), &format!("`{time}` is in no year from 1 to 9999"), true);
         }
         for (name, declared) in &self.source.columns {
             let Some(column) = batch.column_by_name(name) else { continue };
             if self.source.key.contains(name) {
-                note(column, format!("null in key `{name}`"), true)?;
+                faults.note(nulls(column), &format!("null in key `{name}`"), true);
             } else if !declared.nullable {
-                note(column, format!("null in `{name}`, which is not nullable"), true)?;
+                faults.note(nulls(column), &format!("null in `{name}`, which is not nullable"), true);
             }
         }
-        if faults.is_empty() {
-            return Ok(batch.clone());
-        }
-        let at: Vec<u32> = (0..batch.num_rows() as u32).filter(|row| faults[*row as usize].is_some()).collect();
-        let rows = take_record_batch(&self.shown(batch)?, &UInt32Array::from(at.clone()))?;
-        for (row, data) in at.iter().zip(json_lines(&rows)?) {
-            if let Some((reason, counts)) = faults[*row as usize].take() {
-                bad.push(Bad { row: first + u64::from(*row), reason, counts, data });
-            }
-        }
-        let mut keep = vec![true; batch.num_rows()];
-        at.iter().for_each(|row| keep[*row as usize] = false);
-        Ok(filter_record_batch(batch, &BooleanArray::from(keep))?)
+        Ok(faults)
+    }
+
+    /// Whether rows have values that must not be shown.
+    fn hides(&self) -> bool {
+        self.source.columns.values().any(|column| matches!(column.pii, Some(Pii::Drop | Pii::Pseudonymise)))
     }
 
     /// What of a bad row may be shown: nothing that is dropped or pseudonymised, nor what is derived from it.
@@ -190,7 +233,7 @@ impl RowReader {
         };
         let times = batch.column_by_name(time).ok_or_else(|| Error::internal(format!("no column {time}")))?;
         let times = times.as_primitive::<TimestampMicrosecondType>();
-        let days: Vec<i32> = times.values().iter().map(|micros| day_of(*micros)).collect();
+        let days: Vec<i32> = times.values().iter().filter_map(|micros| day_of(*micros)).collect();
         let Some(first) = days.first().copied() else { return Ok(()) };
         if days.iter().all(|day| *day == first) {
             if window.contains(&first) {

@@ -19,6 +19,11 @@ use crate::define::types::DAY;
 use crate::engine::session::SessionOptions;
 use crate::error::Kind;
 
+mod forms;
+mod hostile;
+mod rules;
+mod torture;
+
 const SOURCES: &str = "
 sources:
   pay:
@@ -58,6 +63,7 @@ struct World {
     dir: TempDir,
     project: Project,
     session: Session,
+    key: Vec<u8>,
 }
 
 /// (id, instant in microseconds, n)
@@ -65,9 +71,13 @@ type Row<'a> = (&'a str, Option<i64>, Option<i64>);
 
 impl World {
     fn new() -> World {
-        let project = project(SOURCES);
+        World::of(SOURCES)
+    }
+
+    fn of(sources: &str) -> World {
         let session = Session::new(&SessionOptions::default()).unwrap();
-        World { dir: TempDir::new().unwrap(), project, session }
+        let key = b"a key that is long enough".to_vec();
+        World { dir: TempDir::new().unwrap(), project: project(sources), session, key }
     }
 
     fn raw(&self, path: &str) -> PathBuf {
@@ -84,6 +94,11 @@ impl World {
         Lake::open(self.dir.path().join("lake").to_str().unwrap(), HashMap::new()).unwrap()
     }
 
+    /// Writes a raw text file.
+    fn text(&self, path: &str, text: impl AsRef<[u8]>) {
+        std::fs::write(self.raw(path), text).unwrap();
+    }
+
     async fn ingest(&self, source: &str, day: u64) -> Result<SourceReport> {
         let (lake, raw) = (self.lake(), Raw::open(self.raw("").to_str().unwrap(), &HashMap::new()).unwrap());
         let night = Night {
@@ -92,7 +107,7 @@ impl World {
             session: &self.session,
             date: date(day),
             run_id: "r",
-            pii_key: Some(b"key".to_vec()),
+            pii_key: Some(self.key.clone()),
             pii_variable: "KEY",
         };
         let sources = [&self.project.sources[source]];

@@ -1,7 +1,7 @@
 //! New rows against what a table has: which are versions, which old ones they close, which say nothing new.
 //!
-//! Nights are taken in the order in which they were known. Within a night the last row of a key counts (files by path,
-//! rows by position). A row equal to the current version is a duplicate; a different one closes it and opens the next.
+//! Nights are taken in the order in which they were known. Of several rows of a key in one night the source's rule says
+//! which one counts; they come in the order of delivery (files by day and path, rows by position). A row equal to the current version is a duplicate; a different one closes it and opens the next.
 //! A key is looked up within its day: a correction that moves a row to another day opens it there beside the old one.
 
 use std::cmp::Ordering;
@@ -13,7 +13,9 @@ use arrow::array::{Array, ArrayRef, AsArray, DynComparator, RecordBatch, Timesta
 use arrow::compute::{SortOptions, concat_batches, take};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::row::{RowConverter, SortField};
+use arrow::util::display::array_value_to_string;
 
+use crate::define::source::Duplicates;
 use crate::engine::plan::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL};
 use crate::error::{Error, Result};
 
@@ -28,6 +30,8 @@ pub(super) struct Layout {
     pub order: Vec<usize>,
     /// A load is complete: keys that it lacks are closed.
     pub complete: bool,
+    /// Which of several rows of a key counts in a night.
+    pub rule: Duplicates,
 }
 
 /// Rows of one file. `counted` is false for a file that was ingested before and is only read again.
@@ -41,23 +45,44 @@ pub(super) struct Incoming {
 pub(super) struct Merged {
     /// All versions, in order; `None` if nothing changed.
     pub rows: Option<RecordBatch>,
-    /// Per file: rows that became versions.
-    pub written: HashMap<usize, u64>,
+    /// By file: rows that became versions, and rows that said nothing new.
+    pub counts: Vec<Counts>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub written: u64,
+    pub duplicate: u64,
+}
+
+/// Why rows cannot be merged.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// Two rows of one night that differ, where the source allows none; the files, if they came just now.
+    Conflict {
+        key: String,
+        files: [Option<usize>; 2],
+    },
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for Stopped {
+    fn from(e: E) -> Stopped {
+        Stopped::Failed(e.into())
+    }
 }
 
 /// All versions of the rows of one day (or table), old and new. `incoming` comes in the order of the files' paths.
-pub(super) fn merge(layout: &Layout, existing: &[RecordBatch], incoming: &[Incoming]) -> Result<Merged> {
+pub(super) fn merge(layout: &Layout, existing: &[RecordBatch], incoming: &[Incoming]) -> Result<Merged, Stopped> {
     let mut merge = Merge::new(layout, existing, incoming)?;
     if layout.key.is_empty() {
         merge.append();
     } else {
         merge.sweep()?;
     }
-    if !merge.changed {
-        return Ok(Merged { rows: None, written: merge.written });
-    }
-    let rows = merge.finish()?;
-    Ok(Merged { rows: Some(rows), written: merge.written })
+    let counts = merge.counts();
+    let rows = if merge.changed { Some(merge.finish()?) } else { None };
+    Ok(Merged { rows, counts })
 }
 
 struct Merge<'a> {
@@ -68,9 +93,10 @@ struct Merge<'a> {
     from: Vec<i64>,
     until: Vec<Option<i64>>,
     keep: Vec<bool>,
-    /// Of each new row: its file, if it is counted.
-    file: Vec<Option<usize>>,
-    written: HashMap<usize, u64>,
+    /// Of each new row: its file, and whether it is counted.
+    file: Vec<(usize, bool)>,
+    /// New rows that became versions.
+    opened: Vec<bool>,
     changed: bool,
 }
 
@@ -85,11 +111,9 @@ impl<'a> Merge<'a> {
         let from = instants(&all, KNOWN_FROM)?.values().to_vec();
         let until: Vec<Option<i64>> = instants(&all, KNOWN_UNTIL)?.iter().collect();
         let keep = (0..all.num_rows()).map(|row| row < old).collect();
-        let file = incoming
-            .iter()
-            .flat_map(|i| std::iter::repeat_n(i.counted.then_some(i.file), i.batch.num_rows()))
-            .collect();
-        Ok(Merge { layout, all, old, from, until, keep, file, written: HashMap::new(), changed: false })
+        let file = incoming.iter().flat_map(|i| std::iter::repeat_n((i.file, i.counted), i.batch.num_rows())).collect();
+        let opened = vec![false; all.num_rows() - old];
+        Ok(Merge { layout, all, old, from, until, keep, file, opened, changed: false })
     }
 
     fn append(&mut self) {
@@ -98,7 +122,7 @@ impl<'a> Merge<'a> {
         }
     }
 
-    fn sweep(&mut self) -> Result<()> {
+    fn sweep(&mut self) -> Result<(), Stopped> {
         let (group, groups) = self.groups()?;
         let mut current: Vec<Option<usize>> = vec![None; groups];
         for row in (0..self.old).filter(|row| self.until[*row].is_none()) {
@@ -113,11 +137,18 @@ impl<'a> Merge<'a> {
             let night = self.from[arriving[start]];
             let end = start + arriving[start..].partition_point(|row| self.from[*row] == night);
             for row in &arriving[start..end] {
-                last[group[*row]] = Some(*row);
+                let counts = &mut last[group[*row]];
+                match (self.layout.rule, *counts) {
+                    (Duplicates::Last, _) | (_, None) => *counts = Some(*row),
+                    (Duplicates::Fail, Some(other)) if differ(&comparators, other, *row) => {
+                        return Err(self.conflict(other, *row)?);
+                    }
+                    (Duplicates::First | Duplicates::Fail, Some(_)) => {}
+                }
             }
             for row in &arriving[start..end] {
                 if last[group[*row]] == Some(*row) {
-                    self.arrive(*row, &mut current[group[*row]], night, &comparators);
+                    self.arrive(*row, &mut current[group[*row]], night, &comparators)?;
                 }
             }
             if self.layout.complete {
@@ -129,15 +160,40 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
-    fn arrive(&mut self, row: usize, current: &mut Option<usize>, night: i64, comparators: &[DynComparator]) {
+    fn arrive(
+        &mut self,
+        row: usize,
+        current: &mut Option<usize>,
+        night: i64,
+        comparators: &[DynComparator],
+    ) -> Result<(), Stopped> {
         if let Some(old) = *current {
-            if comparators.iter().all(|compare| compare(old, row) == Ordering::Equal) {
-                return;
+            if !differ(comparators, old, row) {
+                return Ok(());
             }
-            self.close(old, night);
+            // An earlier run of the same night brought the other one; a complete load is to replace it.
+            match self.layout.rule {
+                Duplicates::First if self.from[old] == night && !self.layout.complete => return Ok(()),
+                Duplicates::Fail if self.from[old] == night && !self.layout.complete => {
+                    return Err(self.conflict(old, row)?);
+                }
+                _ => self.close(old, night),
+            }
         }
         self.open(row);
         *current = Some(row);
+        Ok(())
+    }
+
+    fn conflict(&self, one: usize, other: usize) -> Result<Stopped> {
+        let schema = &self.layout.schema;
+        let value = |column: &usize| -> Result<String> {
+            let value = array_value_to_string(self.all.column(*column), other)?;
+            Ok(format!("{} = {value}", schema.field(*column).name()))
+        };
+        let key = self.layout.key.iter().map(value).collect::<Result<Vec<_>>>()?.join(", ");
+        let file = |row: usize| row.checked_sub(self.old).map(|row| self.file[row].0);
+        Ok(Stopped::Conflict { key, files: [file(one), file(other)] })
     }
 
     fn close_absent(&mut self, current: &mut [Option<usize>], last: &[Option<usize>], night: i64) {
@@ -153,9 +209,18 @@ impl<'a> Merge<'a> {
     fn open(&mut self, row: usize) {
         self.keep[row] = true;
         self.changed = true;
-        if let Some(file) = self.file[row - self.old] {
-            *self.written.entry(file).or_default() += 1;
+        self.opened[row - self.old] = true;
+    }
+
+    /// What became of the new rows, by file.
+    fn counts(&self) -> Vec<Counts> {
+        let files = self.file.iter().map(|(file, _)| file + 1).max().unwrap_or_default();
+        let mut counts = vec![Counts::default(); files];
+        for ((file, _), opened) in self.file.iter().zip(&self.opened).filter(|((_, counted), _)| *counted) {
+            let counts = &mut counts[*file];
+            *(if *opened { &mut counts.written } else { &mut counts.duplicate }) += 1;
         }
+        counts
     }
 
     /// A version that nobody could ever have seen is dropped.
@@ -214,6 +279,10 @@ impl<'a> Merge<'a> {
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         Ok(RecordBatch::try_new(schema, columns)?)
     }
+}
+
+fn differ(comparators: &[DynComparator], one: usize, other: usize) -> bool {
+    comparators.iter().any(|compare| compare(one, other).is_ne())
 }
 
 fn instants<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a TimestampMicrosecondArray> {
