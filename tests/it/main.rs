@@ -26,5 +26,6 @@ mod real_data;
 mod small;
 mod sql_features;
 mod support;
+mod torture;
 mod verify;
 mod why;
