@@ -35,7 +35,7 @@ pub(super) use stored::{dated, schema as stored_schema};
 
 use super::job::{Job, Pins, Written, instant, quoted};
 use super::progress::thousands;
-use super::sql_features;
+use super::{fingerprints, sql_features};
 use crate::define::features::{FeatureGroup, History};
 use crate::engine::pit::{self, SIDE, Side};
 use crate::engine::session::Session;
@@ -105,7 +105,8 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
     if let Some(lost) = lost {
         writing.all(source.rebuild(lost).await?).await?;
     }
-    let info = job.commit_info("features", &text, &pins);
+    let mut info = job.commit_info("features", &text, &pins);
+    info.insert("columns".into(), fingerprints::value(&fingerprints::definition(definition)?));
     let replace = Replace::Partitions([job.date.to_string()].into());
     if way.keeps_state {
         let unit = Unit { key: format!("state:{}", unit.key), fingerprint: unit.fingerprint };

@@ -6,6 +6,7 @@
 pub mod attributes;
 pub mod check;
 pub mod features;
+mod fingerprints;
 pub mod generate;
 pub mod ingest;
 pub mod instants;
@@ -19,6 +20,7 @@ pub mod plan;
 pub mod progress;
 pub mod query;
 pub mod registry;
+pub mod replay;
 pub mod runs;
 pub mod score;
 pub mod spine;

@@ -129,7 +129,11 @@ fn schema() -> SchemaRef {
         field("run_id", DataType::Utf8, "Shared by the jobs of one invocation."),
         field("job", DataType::Utf8, "ingest, tables, features, train, score."),
         field("logical_date", DataType::Date32, "The night."),
-        field("status", DataType::Utf8, "ok, failed, or lost: the process ended without a record; a later run wrote it."),
+        field(
+            "status",
+            DataType::Utf8,
+            "ok, failed, or lost: the process ended without a record; a later run wrote it.",
+        ),
         field("exit_code", DataType::Int64, "The documented exit code of this job; 137 of one that was lost."),
         field("started_at", timestamp(), "Wall clock."),
         field("seconds", DataType::Float64, "Wall time; 0 of a lost run."),

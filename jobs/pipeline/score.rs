@@ -12,7 +12,7 @@ use serde_json::json;
 use super::job::{Job, Pins, Written, definition_text};
 use super::progress::thousands;
 use super::registry;
-use super::{spine, vectors};
+use super::{fingerprints, spine, vectors};
 use crate::define::Model;
 use crate::define::inputs::Input;
 use crate::define::model::Scoring;
@@ -45,7 +45,7 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
     let version = champion.map_or(NO_CHAMPION, |event| event.version.as_str());
     let (inputs, _) = vectors::columns(job, model)?;
     let pins = pin(job, model, &inputs, champion.is_some()).await?;
-    let definition = format!("{} {version}", definition_text(model)?);
+    let definition = definition(job, model, version, &inputs)?;
     let unit = job.unit("score", &model.name, &definition, &pins);
     if let Some(existing) = job.lake.snapshot(&path).await?
         && existing.committed(&unit.key).await? == Some(unit.fingerprint)
@@ -88,6 +88,18 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
     Ok(written)
 }
 
+/// What a score is made by: the model's definition and version; and for decisions, whose features are computed here,
+/// the definitions of those.
+pub(super) fn definition(job: &Job, model: &Model, version: &str, inputs: &[Input]) -> Result<String> {
+    let model_text = definition_text(model)?;
+    Ok(match &model.scoring {
+        Scoring::Population(_) => format!("{model_text} {version}"),
+        Scoring::Applications(_) => {
+            format!("{model_text} {version} {}", fingerprints::together(&job.project, inputs)?)
+        }
+    })
+}
+
 /// Whom to score, and what they are scored by: the stored features of tonight, or tables that features of a decision
 /// are computed from.
 async fn pin(job: &Job, model: &Model, inputs: &[Input], champion: bool) -> Result<Pins> {
@@ -111,7 +123,7 @@ pub(super) async fn predict(artifact: Artifact, vectors: RecordBatch, threads: u
 }
 
 /// entity…, as_of, key…, probability, score, decision, model_version, logical_date.
-fn scored(
+pub(super) fn scored(
     job: &Job,
     model: &Model,
     rows: &RecordBatch,

@@ -23,6 +23,7 @@ mod pit;
 mod plan;
 mod point_in_time;
 mod real_data;
+mod replay;
 mod small;
 mod sql_features;
 mod support;

@@ -11,7 +11,7 @@ mod compare;
 mod concurrent;
 mod disk;
 mod kills;
-mod nights;
+pub mod nights;
 mod points;
 mod power;
 mod shim;

@@ -3,7 +3,7 @@
 use super::compare::{assert_same, dump};
 use super::nights::{NIGHTLY, NIGHTS};
 use super::shim;
-use crate::support::said;
+use crate::support::{World, said};
 
 #[test]
 fn a_clock_that_jumps_changes_no_row() {
@@ -18,5 +18,10 @@ fn a_clock_that_jumps_changes_no_row() {
             assert_eq!(said.code, 0, "{}", said.stderr);
             assert_same(&dump(&lake), &NIGHTLY.dumps[night + 1], &format!("a clock that jumps by {seconds} s"));
         }
+        let asked = "select count(distinct date_trunc('hour', started_at)) as hours from runs";
+        let world = World::with(&[]);
+        std::fs::rename(&lake, world.lake()).unwrap();
+        let hours = world.query(asked)[0]["hours"].as_u64().unwrap();
+        assert!(hours > 2, "the clock did not jump: all runs began within {hours} hours");
     }
 }

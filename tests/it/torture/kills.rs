@@ -36,12 +36,20 @@ fn a_night_killed_at_random_instants_ends_as_if_it_had_not_been() {
             for _ in 0..random.random_range(1..=IN_A_ROW) {
                 let when = NIGHTLY.took[night].mul_f64(random.random_range(0.0..1.0));
                 let said = format!("seed {seed}, round {rounds}, night {night}, killed after {when:?}");
-                if kill(night, &lake, when) { killed += 1 } else { ended += 1 }
+                if kill(night, &lake, when) {
+                    killed += 1
+                } else {
+                    ended += 1
+                }
                 assert_whole(&dump(&lake), &NIGHTLY.dumps[night], &NIGHTLY.dumps[night + 1], &said);
             }
             let again = NIGHTLY.night(night, &lake);
             assert_eq!(again.code, 0, "seed {seed}, round {rounds}, night {night}: {}", again.stderr);
-            assert_same(&dump(&lake), &NIGHTLY.dumps[night + 1], &format!("seed {seed}, round {rounds}, night {night}"));
+            assert_same(
+                &dump(&lake),
+                &NIGHTLY.dumps[night + 1],
+                &format!("seed {seed}, round {rounds}, night {night}"),
+            );
         }
         every_run_is_accounted_for(&lake);
     }

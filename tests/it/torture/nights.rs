@@ -11,7 +11,7 @@ use super::compare::{Dump, dump};
 use crate::small::{self, Pay, batch, write};
 use crate::support::{Said, said, scorehouse};
 
-const MODEL: &str = "\
+pub const MODEL: &str = "\
 model: again
 description: Whether somebody pays within a day.
 entity: user_id

@@ -166,7 +166,12 @@ fn a_log_entry_gets_its_name_after_all_it_names_is_on_disk() {
     for change in &changes {
         if change.what == "link" && is_entry(&change.to) {
             for earlier in &entries {
-                assert!(disk.survives(earlier, &lake), "{} while {} may vanish", change.to.display(), earlier.display());
+                assert!(
+                    disk.survives(earlier, &lake),
+                    "{} while {} may vanish",
+                    change.to.display(),
+                    earlier.display()
+                );
             }
             let content = disk.names[&change.path];
             assert!(disk.synced.contains(&content), "{} may be empty", change.to.display());
