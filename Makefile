@@ -20,6 +20,9 @@ BENCH_HISTORIES ?= 100 200 400
 BENCH_TURNS ?= 5
 MEMORY ?=
 
+# What `make torture` does: make torture KILLS=200 SEED=7
+KILLS ?= 1000
+
 # Tools and build products live outside the checkout, so that a fresh clone builds only what is ours.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/scorehouse
 export SCOREHOUSE_TOOLS ?= $(CACHE)/tools
@@ -34,7 +37,7 @@ READERS := "$(SCOREHOUSE_TOOLS)/readers/bin/python"
 PEERS := "$(SCOREHOUSE_PEERS)/bin/python"
 READERS_LAKE := $(CARGO_TARGET_DIR)/readers
 
-.PHONY: help setup build nightly test unit check readers fmt lint interop bench bench-peers clean-lake
+.PHONY: help setup build nightly test unit torture check readers fmt lint interop bench bench-peers clean-lake
 .NOTPARALLEL:
 
 help: ## this list
@@ -54,6 +57,10 @@ test: unit check readers ## every test that needs no server
 
 unit: setup ## unit and integration tests (T=name for some of them)
 	@$(WITH_TOOLS) cargo test --locked $(T)
+
+torture: setup ## kill small nights at random (KILLS=1000 SEED=1) and once at every place, compare every row
+	@$(WITH_TOOLS) SCOREHOUSE_TORTURE_KILLS=$(KILLS) SCOREHOUSE_TORTURE_SEED=$(SEED) \
+	    cargo test --locked --test it torture -- --include-ignored --nocapture
 
 check: build ## type-check the shipped definitions and run their examples
 	@$(SCOREHOUSE) check
