@@ -17,10 +17,11 @@
 //! |---|---|
 //! | `kill` | SIGKILL |
 //! | `error` | storage fails |
-//! | `pause:<ms>` | the process waits |
+//! | `hold:<file>` | the process makes `<file>.held` and waits until there is `<file>` |
 //! | `trace` | every point that matches is logged; nothing else |
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -49,7 +50,7 @@ const POINTS: [(&str, Point); 4] = [
 enum Action {
     Kill,
     Error,
-    Pause(Duration),
+    Hold(PathBuf),
     Trace,
 }
 
@@ -101,10 +102,21 @@ impl Armed {
                 libc::raise(libc::SIGKILL);
             },
             Action::Error => return Err(io::Error::other(format!("{VARIABLE} fails {called}:{name}"))),
-            Action::Pause(length) => std::thread::sleep(*length),
+            Action::Hold(file) => hold(file)?,
         }
         Ok(())
     }
+}
+
+/// Says that it is held, and waits to be let go.
+fn hold(file: &Path) -> io::Result<()> {
+    let mut held = file.as_os_str().to_owned();
+    held.push(".held");
+    std::fs::write(held, "")?;
+    while !file.exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 fn parse(text: &str) -> Result<Armed, String> {
@@ -112,7 +124,7 @@ fn parse(text: &str) -> Result<Armed, String> {
         let points = POINTS.map(|(called, _)| called).join(", ");
         format!(
             "{VARIABLE} is {text:?}\n  expected: <point>[:<text>][#<n>]=<action>, where a point is one of {points} or \
-             any, and an action kill, error, pause:<milliseconds> or trace\n  help: unset it; it is for tests"
+             any, and an action kill, error, hold:<file> or trace\n  help: unset it; it is for tests"
         )
     };
     let (place, action) = text.rsplit_once('=').ok_or_else(wrong)?;
@@ -120,7 +132,7 @@ fn parse(text: &str) -> Result<Armed, String> {
         None if action == "kill" => Action::Kill,
         None if action == "error" => Action::Error,
         None if action == "trace" => Action::Trace,
-        Some(("pause", length)) => Action::Pause(Duration::from_millis(length.parse().map_err(|_| wrong())?)),
+        Some(("hold", file)) => Action::Hold(file.into()),
         _ => return Err(wrong()),
     };
     let (place, turn) = match place.rsplit_once('#') {
@@ -152,9 +164,9 @@ mod tests {
 
     #[test]
     fn what_names_no_point_is_refused() {
-        for text in ["kill", "before-lunch=kill", "before-write=maim", "before-write#x=kill", "any=pause:long"] {
+        for text in ["kill", "before-lunch=kill", "before-write=maim", "before-write#x=kill", "any=hold"] {
             assert!(parse(text).unwrap_err().contains("after-commit"), "{text}");
         }
-        assert_eq!(parse("any=pause:20").unwrap().action, Action::Pause(Duration::from_millis(20)));
+        assert_eq!(parse("any=hold:/tmp/go").unwrap().action, Action::Hold("/tmp/go".into()));
     }
 }

@@ -6,7 +6,8 @@ use crate::support::root;
 
 /// What stands between backticks and has a path: `torture::kills::a_night…`, `lake::tests::the_same…`.
 fn named(line: &str) -> Vec<&str> {
-    let is_path = |text: &&str| text.contains("::") && text.chars().all(|c| c.is_ascii_alphanumeric() || "_:".contains(c));
+    let is_path =
+        |text: &&str| text.contains("::") && text.chars().all(|c| c.is_ascii_alphanumeric() || "_:".contains(c));
     line.split('`').skip(1).step_by(2).filter(is_path).collect()
 }
 
@@ -34,7 +35,8 @@ fn is_test(text: &str, name: &str) -> bool {
 #[test]
 fn every_promise_names_tests_that_exist() {
     let text = fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
-    let promises: Vec<&str> = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Promise")).collect();
+    let promises: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Promise")).collect();
     assert!(promises.len() > 15, "{promises:#?}");
     for promise in promises {
         let tests = named(promise);
