@@ -9,9 +9,6 @@ DATE  ?= 2025-06-30
 RAW   ?= $(CURDIR)/raw
 LAKE  ?= $(CURDIR)/lake
 
-# How many mutants `make torture` tries
-TORTURE ?= 10000
-
 # What `make bench-peers` compares: make bench-peers BENCH=history MEMORY=1GiB BENCH_USERS=20000 BENCH_PAYMENTS=400000
 BENCH ?= snapshot history incremental
 BENCH_DIR ?= $(or $(TMPDIR),/tmp)/scorehouse-bench
@@ -22,6 +19,10 @@ BENCH_DAYS ?= 400
 BENCH_HISTORIES ?= 100 200 400
 BENCH_TURNS ?= 5
 MEMORY ?=
+
+# What `make torture` does: mutants of files, and killed nights: make torture TORTURE=1000 KILLS=200 SEED=7
+TORTURE ?= 10000
+KILLS ?= 1000
 
 # Tools and build products live outside the checkout, so that a fresh clone builds only what is ours.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/scorehouse
@@ -58,8 +59,10 @@ test: unit check readers ## every test that needs no server
 unit: setup ## unit and integration tests (T=name for some of them)
 	@$(WITH_TOOLS) cargo test --locked $(T)
 
-torture: setup ## the slow part of the tests: 10,000 mutated files and definitions (TORTURE=n for another number)
+torture: setup ## 10,000 mutated files and definitions (TORTURE=n), then nights killed at random (KILLS=1000 SEED=1)
 	@$(WITH_TOOLS) SCOREHOUSE_TORTURE=$(TORTURE) cargo test --locked --lib torture -- --nocapture
+	@$(WITH_TOOLS) SCOREHOUSE_TORTURE_KILLS=$(KILLS) SCOREHOUSE_TORTURE_SEED=$(SEED) \
+	    cargo test --locked --test it torture -- --include-ignored --nocapture
 
 check: build ## type-check the shipped definitions and run their examples
 	@$(SCOREHOUSE) check

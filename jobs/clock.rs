@@ -21,3 +21,20 @@ pub fn instant() -> Instant {
 pub fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
+
+/// The name of this machine, to tell its processes from those of another.
+pub fn machine() -> String {
+    let mut name = [0u8; 256];
+    // SAFETY: gethostname writes at most the given length into a buffer that we own; the last byte stays zero.
+    let failed = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) } != 0;
+    let length = name.iter().position(|byte| *byte == 0).unwrap_or_default();
+    if failed { String::new() } else { String::from_utf8_lossy(&name[..length]).into_owned() }
+}
+
+/// Whether a process of this machine is there.
+pub fn is_running(process: u32) -> bool {
+    let Ok(process) = libc::pid_t::try_from(process) else { return false };
+    // SAFETY: signal 0 is sent to nobody; it only asks.
+    let asked = unsafe { libc::kill(process, 0) };
+    asked == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}

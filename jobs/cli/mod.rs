@@ -10,6 +10,7 @@ mod lineage;
 mod output;
 mod plan;
 mod query;
+mod replay;
 mod verify;
 mod why;
 
@@ -54,6 +55,8 @@ enum Command {
     Lineage(lineage::Arguments),
     /// SQL over the lake.
     Query(query::Arguments),
+    /// A score of an earlier night once more, from the versions it was recorded with.
+    Replay(replay::Arguments),
     /// Prove that no feature sees the future, or compare stored features with a naive evaluation.
     Verify(verify::Arguments),
     /// Explain a feature's value by the rows that count, and by those that do not.
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
         Command::Lineage(arguments) => lineage::run(arguments),
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),
+        Command::Replay(arguments) => runtime.block_on(replay::run(arguments)),
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
         Command::Why(arguments) => runtime.block_on(why::run(arguments)),
     };

@@ -8,6 +8,7 @@ use deltalake::protocol::{DeltaOperation, SaveMode};
 use object_store::path::Path;
 use serde_json::{Map, Value};
 
+use super::failpoint::{self, Point};
 use super::root::Lake;
 use super::schema::{TableSpec, extends};
 use super::snapshot::Snapshot;
@@ -91,10 +92,12 @@ pub(super) async fn commit(
         .with_cleanup_expired_logs(Some(false))
         // What replaces was computed from the base, so it may only follow the base. Appends may follow appends.
         .with_max_retries(if replace == Replace::Nothing { 15 } else { 0 });
+    failpoint::reach(Point::BeforeCommit, &spec.name)?;
     let committed = CommitBuilder::from(properties)
         .with_actions(actions)
         .build(Some(base.state() as &dyn TableReference), base.log().clone(), operation)
         .await;
+    failpoint::reach(Point::AfterCommit, &spec.name)?;
     match committed {
         Ok(commit) => Ok(outcome(commit.version(), &adds)),
         Err(e) => settle(lake, spec, &adds, &paths, unit, e.into()).await,

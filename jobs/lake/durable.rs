@@ -19,6 +19,8 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
+use super::failpoint::{self, Point};
+
 const STORE: &str = "DurableFileSystem";
 
 /// The file system from `/`, with puts that are on disk when they return.
@@ -54,6 +56,8 @@ impl DurableFileSystem {
 
 /// Writes beside the target, syncs, gives it its name, syncs the directory.
 fn put(target: &FsPath, payload: &PutPayload, create: bool) -> std::io::Result<()> {
+    let name = target.to_string_lossy();
+    failpoint::reach(Point::BeforeWrite, &name)?;
     let parent = target.parent().unwrap_or(FsPath::new("/"));
     create_directory(parent)?;
     // The local store hides names that end in `#` and digits from its lists.
@@ -68,6 +72,7 @@ fn put(target: &FsPath, payload: &PutPayload, create: bool) -> std::io::Result<(
         let _ = fs::remove_file(&staged);
     }
     written?;
+    failpoint::reach(Point::AfterWrite, &name)?;
     sync_directory(parent)
 }
 

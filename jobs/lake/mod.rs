@@ -11,7 +11,8 @@
 //! | `schema` | Arrow schema and documentation ⇄ Delta metadata |
 //! | `snapshot`, `provider` | reading: files, partitions, units; a DataFusion table |
 //! | `writer`, `encode`, `stats`, `commit` | writing |
-//! | `files` | directories of plain files: model artifacts |
+//! | `files`, `notes` | directories of plain files: model artifacts; files that come and go: runs under way |
+//! | `failpoint` | places where tests end, fail or hold the process |
 //! | `raw` | raw input files by location pattern, `glob` the pattern |
 
 mod bounds;
@@ -19,8 +20,10 @@ mod commit;
 mod durable;
 mod encode;
 mod error;
+mod failpoint;
 mod files;
 mod glob;
+mod notes;
 mod provider;
 mod raw;
 mod root;

@@ -11,6 +11,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
 use super::durable::{DurableFileSystem, create_directory};
+use super::failpoint;
 use super::schema::TableSpec;
 use super::snapshot::Snapshot;
 use super::writer::Writer;
@@ -37,6 +38,7 @@ impl Lake {
     /// `Temporary` if the directory cannot be created or written to; `Definition` if there is no storage of that kind,
     /// or the path has a `%`.
     pub fn open(root: &str, options: HashMap<String, String>) -> Result<Lake> {
+        failpoint::check()?;
         let root = root_url(root)?;
         if root.path().contains("%25") {
             // deltalake's kernel decodes a table's path twice.

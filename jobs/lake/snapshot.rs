@@ -8,6 +8,7 @@ use datafusion::catalog::TableProvider;
 use deltalake::kernel::{Action, Remove};
 use deltalake::logstore::{LogStoreRef, get_actions};
 use deltalake::table::state::DeltaTableState;
+use futures::TryStreamExt;
 use object_store::path::Path;
 use serde_json::{Map, Value};
 
@@ -136,15 +137,47 @@ impl Snapshot {
 
     /// What the commit of this version said about itself; empty when the log entry is gone.
     pub async fn commit_info(&self) -> Result<Map<String, Value>> {
-        let version = self.state.version();
-        let Some(bytes) = self.log.read_commit_entry(version).await? else {
-            return Ok(Map::new());
-        };
+        Ok(self.info_of(self.state.version()).await?.unwrap_or_default())
+    }
+
+    /// The newest commit up to this version that said such a thing about itself; `None` where there is none, or the
+    /// log does not reach back to it.
+    pub async fn commit_where(
+        &self,
+        is: impl Fn(&Map<String, Value>) -> bool,
+    ) -> Result<Option<(u64, Map<String, Value>)>> {
+        for version in (0..=self.state.version()).rev() {
+            match self.info_of(version).await? {
+                None => return Ok(None),
+                Some(info) if is(&info) => return Ok(Some((version, info))),
+                Some(_) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a commit said about itself; `None` when its log entry is gone.
+    async fn info_of(&self, version: u64) -> Result<Option<Map<String, Value>>> {
+        let Some(bytes) = self.log.read_commit_entry(version).await? else { return Ok(None) };
         let info = get_actions(version, &bytes)?.into_iter().find_map(|action| match action {
             Action::CommitInfo(info) => Some(info.info.into_iter().collect()),
             _ => None,
         });
-        Ok(info.unwrap_or_default())
+        Ok(Some(info.unwrap_or_default()))
+    }
+
+    /// The files of this version, or of one of its partitions, that are not there any more.
+    pub async fn missing(&self, partition: Option<&str>) -> Result<Vec<String>> {
+        let table = self.lake.path_of(&self.table)?;
+        let listed: BTreeSet<Path> =
+            self.lake.store().list(Some(&table)).map_ok(|object| object.location).try_collect().await?;
+        let mut missing = Vec::new();
+        for file in self.files.iter().filter(|file| partition.is_none_or(|p| self.partition_of(file) == p)) {
+            if !listed.contains(&Self::path_of(&self.lake, &self.table, &file.path)?) {
+                missing.push(file.path.clone());
+            }
+        }
+        Ok(missing)
     }
 
     /// The table, for DataFusion: [`Self::schema`] without comments.

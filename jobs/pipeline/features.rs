@@ -5,8 +5,8 @@
 //! the next night starts from ([`state`]); whether a night uses it is chosen from the tables' logs ([`way`]), and the
 //! result is the same either way.
 //!
-//! The state is committed after the features: a crash in between leaves a state of an earlier night, from which the
-//! next run computes the same again.
+//! The state is committed before the features: a crash in between leaves tonight's state, from which the next run
+//! computes tonight's features. The other way round that run would find the features done, and the state lost.
 
 pub mod definition;
 mod difference;
@@ -35,7 +35,7 @@ pub(super) use stored::{dated, schema as stored_schema};
 
 use super::job::{Job, Pins, Written, instant, quoted};
 use super::progress::thousands;
-use super::sql_features;
+use super::{fingerprints, sql_features};
 use crate::define::features::{FeatureGroup, History};
 use crate::engine::pit::{self, SIDE, Side};
 use crate::engine::session::Session;
@@ -46,11 +46,15 @@ pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
     for definition in Definition::all(job) {
         let result = night(job, definition).await;
-        written.push(result.with_context(|| format!("{} {}", definition.kind(), definition.name()))?);
+        let line = result.with_context(|| format!("{} {}", definition.kind(), definition.name()))?;
+        job.ledger.wrote(&line);
+        written.push(line);
     }
     for definition in job.project.sql_features.values().filter(|f| job.selected(&f.name)) {
         let result = sql_features::night(job, definition).await;
-        written.push(result.with_context(|| format!("SQL features {}", definition.name))?);
+        let line = result.with_context(|| format!("SQL features {}", definition.name))?;
+        job.ledger.wrote(&line);
+        written.push(line);
     }
     Ok(written)
 }
@@ -101,13 +105,14 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
     if let Some(lost) = lost {
         writing.all(source.rebuild(lost).await?).await?;
     }
-    let info = job.commit_info("features", &text, &pins);
+    let mut info = job.commit_info("features", &text, &pins);
+    info.insert("columns".into(), fingerprints::value(&fingerprints::definition(definition)?));
     let replace = Replace::Partitions([job.date.to_string()].into());
-    let outcome = writing.answers.commit(replace, &unit, info.clone()).await?;
     if way.keeps_state {
         let unit = Unit { key: format!("state:{}", unit.key), fingerprint: unit.fingerprint };
-        writing.states.commit(Replace::All, &unit, info).await?;
+        writing.states.commit(Replace::All, &unit, info.clone()).await?;
     }
+    let outcome = writing.answers.commit(replace, &unit, info).await?;
     let nameless = source.nameless().await?;
     let mut written = Written::new(path, &outcome, step.seconds()).detail("way", way.name()).detail("why", way.why);
     let mut done = format!("{} entities × {} columns", thousands(written.rows), schema.fields().len() - 2);

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::ledger::Ledger;
 use super::open;
 use super::progress::Progress;
 use crate::define::Project;
@@ -37,6 +38,8 @@ pub struct Job {
     pub select: Vec<String>,
     /// Compute from all rows, even where less would do.
     pub full: bool,
+    /// What was read and written so far.
+    pub ledger: Ledger,
 }
 
 /// What a job wrote, or found unchanged: one line of its result.
@@ -125,7 +128,9 @@ impl Job {
                 pins.insert(name.to_string(), self.relation(name).await?);
             }
         }
-        Ok(Pins(pins))
+        let pins = Pins(pins);
+        pins.enter(&self.ledger);
+        Ok(pins)
     }
 
     /// What goes into the commit beside the data.
@@ -146,11 +151,16 @@ impl Job {
     }
 }
 
-/// Versions of inputs, fixed at a job's start.
+/// Versions of inputs, fixed at a job's start: tables by their names, others by where they lie in the lake.
 #[derive(Debug, Default)]
 pub struct Pins(pub BTreeMap<String, Snapshot>);
 
 impl Pins {
+    /// Enters what is pinned as read.
+    pub fn enter(&self, ledger: &Ledger) {
+        self.0.iter().for_each(|(name, snapshot)| ledger.read(name, snapshot.version()));
+    }
+
     pub fn get(&self, name: &str) -> Result<&Snapshot> {
         self.0.get(name).ok_or_else(|| Error::internal(format!("{name} was not pinned")))
     }

@@ -30,6 +30,7 @@ pub fn job(profile: Profile, project: &Path, date: NaiveDate, select: Vec<String
         progress: Progress::new(),
         select,
         full: false,
+        ledger: Default::default(),
     })
 }
 

@@ -68,7 +68,8 @@ pub fn champion(events: &[Event]) -> Option<&Event> {
     events.iter().rev().find(|event| event.event == "promoted")
 }
 
-/// Appends events; those that are there already are not doubled.
+/// Appends events in one commit: a version that may be promoted is never seen trained only. Those that are there
+/// already are not doubled.
 pub async fn append(job: &Job, new: &[Event]) -> Result<()> {
     let spec = TableSpec {
         name: "registry".into(),
@@ -77,12 +78,13 @@ pub async fn append(job: &Job, new: &[Event]) -> Result<()> {
         partition_by: None,
         no_statistics: Vec::new(),
     };
+    let Some(last) = new.last() else { return Ok(()) };
+    let mut writer = job.lake.writer(&spec).await?;
     for event in new {
-        let mut writer = job.lake.writer(&spec).await?;
         writer.write(&batch(event)?).await?;
-        let unit = Unit { key: event.key(), fingerprint: fingerprint(&[&event.inputs, &event.metrics]) };
-        writer.commit(Replace::Nothing, &unit, Default::default()).await?;
     }
+    let unit = Unit { key: last.key(), fingerprint: fingerprint(&[&last.inputs, &last.metrics]) };
+    writer.commit(Replace::Nothing, &unit, Default::default()).await?;
     Ok(())
 }
 

@@ -1,4 +1,7 @@
 //! The `runs` table: one row per job run, whatever came of it.
+//!
+//! A run that ended well or failed writes its own row, with what it had read and written by then. One that was killed
+//! cannot: the next run of any job finds its note ([`super::underway`]) and writes the row for it, as `lost`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,48 +12,76 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::job::{Job, Written, fingerprint};
+use super::ledger::Entries;
+use super::underway::{self, Underway};
 use crate::clock;
 use crate::define::types::timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lake::{Replace, TableSpec, Unit, documented};
+
+/// The exit code of a process that ended by SIGKILL, as shells give it.
+const KILLED: u8 = 137;
 
 /// Runs a job and records it, also when it fails. That it cannot be recorded fails a run that succeeded.
 pub async fn recorded<F>(job: &Job, name: &str, work: F) -> Result<Vec<Written>>
 where
     F: Future<Output = Result<Vec<Written>>>,
 {
-    let (started, clock) = (clock::now(), clock::instant());
+    let clock = clock::instant();
+    record_lost(job).await?;
+    let underway = Underway::begin(job, name).await?;
+    let _ = job.ledger.take();
     let outcome = work.await;
-    let (lines, error): (&[Written], Option<String>) = match &outcome {
-        Ok(lines) => (lines, None),
-        Err(error) => (&[], Some(error.to_string())),
+    let mut done = job.ledger.take();
+    if let Ok(lines) = &outcome {
+        done.outputs = lines.clone();
+    }
+    let end = End { failure: outcome.as_ref().err().into(), seconds: clock.elapsed().as_secs_f64(), done };
+    let recorded = match append(job, &underway, &end).await {
+        Ok(()) => underway.end(job).await,
+        failed => failed,
     };
-    let code = outcome.as_ref().err().map_or(0, |e| e.kind().code());
-    let text = |value: &str| Arc::new(StringArray::from(vec![value.to_string()])) as ArrayRef;
-    let number = |value: i64| Arc::new(Int64Array::from(vec![value])) as ArrayRef;
-    let columns: Vec<ArrayRef> = vec![
-        text(&job.run_id),
-        text(name),
-        Arc::new(Date32Array::from(vec![job.date.to_epoch_days()])),
-        text(if code == 0 { "ok" } else { "failed" }),
-        number(i64::from(code)),
-        Arc::new(TimestampMicrosecondArray::from(vec![started.timestamp_micros()]).with_timezone("UTC")),
-        Arc::new(Float64Array::from(vec![clock.elapsed().as_secs_f64()])),
-        number(lines.iter().map(|line| line.rows as i64).sum()),
-        number(lines.iter().map(|line| line.bytes as i64).sum()),
-        number(peak_memory() as i64),
-        text(&serde_json::to_string(lines)?),
-        Arc::new(StringArray::from(vec![error])),
-    ];
-    let batch = RecordBatch::try_new(schema(), columns)?;
-    let recorded = append(job, name, batch).await;
     match (outcome, recorded) {
         (Ok(lines), Ok(())) => Ok(lines),
         (Err(error), _) | (Ok(_), Err(error)) => Err(error),
     }
 }
 
-async fn append(job: &Job, name: &str, batch: RecordBatch) -> Result<()> {
+/// A row for each run that was killed.
+async fn record_lost(job: &Job) -> Result<()> {
+    for run in underway::lost(job).await? {
+        tracing::warn!(run_id = run.run_id, job = run.job, date = %run.logical_date, "a run ended without a record");
+        let why = "the process ended without a record: it was killed, or the machine stopped, or its disk was full";
+        let failure = Failure { status: "lost", code: KILLED, error: Some(why.into()) };
+        append(job, &run, &End { failure, seconds: 0.0, done: Entries::default() }).await?;
+        run.end(job).await?;
+    }
+    Ok(())
+}
+
+/// What became of a run.
+struct End {
+    failure: Failure,
+    seconds: f64,
+    done: Entries,
+}
+
+struct Failure {
+    status: &'static str,
+    code: u8,
+    error: Option<String>,
+}
+
+impl From<Option<&Error>> for Failure {
+    fn from(error: Option<&Error>) -> Failure {
+        match error {
+            None => Failure { status: "ok", code: 0, error: None },
+            Some(e) => Failure { status: "failed", code: e.kind().code(), error: Some(e.to_string()) },
+        }
+    }
+}
+
+async fn append(job: &Job, run: &Underway, end: &End) -> Result<()> {
     let spec = TableSpec {
         name: "runs".into(),
         description: "One row per job run.".into(),
@@ -59,26 +90,58 @@ async fn append(job: &Job, name: &str, batch: RecordBatch) -> Result<()> {
         no_statistics: Vec::new(),
     };
     let mut writer = job.lake.writer(&spec).await?;
-    writer.write(&batch).await?;
-    let unit = Unit { key: format!("runs:{}:{name}", job.run_id), fingerprint: fingerprint(&[&job.run_id]) };
+    writer.write(&row(job, run, end)?).await?;
+    // One row per run and job, whoever writes it.
+    let unit = Unit { key: format!("runs:{}:{}", run.run_id, run.job), fingerprint: fingerprint(&[&run.run_id]) };
     writer.commit(Replace::Nothing, &unit, Default::default()).await?;
     Ok(())
 }
 
+fn row(job: &Job, run: &Underway, end: &End) -> Result<RecordBatch> {
+    let text = |value: &str| Arc::new(StringArray::from(vec![value.to_string()])) as ArrayRef;
+    let number = |value: i64| Arc::new(Int64Array::from(vec![value])) as ArrayRef;
+    let Entries { inputs, outputs } = &end.done;
+    let ours = run.run_id == job.run_id;
+    let columns: Vec<ArrayRef> = vec![
+        text(&run.run_id),
+        text(&run.job),
+        Arc::new(Date32Array::from(vec![run.logical_date.to_epoch_days()])),
+        text(end.failure.status),
+        number(i64::from(end.failure.code)),
+        Arc::new(TimestampMicrosecondArray::from(vec![run.started_at.timestamp_micros()]).with_timezone("UTC")),
+        Arc::new(Float64Array::from(vec![end.seconds])),
+        number(outputs.iter().map(|line| line.rows as i64).sum()),
+        number(outputs.iter().map(|line| line.bytes as i64).sum()),
+        number(if ours { peak_memory() as i64 } else { 0 }),
+        text(&serde_json::to_string(inputs)?),
+        text(&serde_json::to_string(outputs)?),
+        Arc::new(StringArray::from(vec![end.failure.error.clone()])),
+    ];
+    Ok(RecordBatch::try_new(schema(), columns)?)
+}
+
 fn schema() -> SchemaRef {
-    let field = |name: &str, data_type: DataType, doc: &str| documented(name, data_type, name == "error", doc);
+    let field = |name: &str, data_type: DataType, doc: &str| {
+        let nullable = ["inputs", "error"].contains(&name);
+        documented(name, data_type, nullable, doc)
+    };
     Arc::new(Schema::new(vec![
         field("run_id", DataType::Utf8, "Shared by the jobs of one invocation."),
         field("job", DataType::Utf8, "ingest, tables, features, train, score."),
         field("logical_date", DataType::Date32, "The night."),
-        field("status", DataType::Utf8, "ok or failed."),
-        field("exit_code", DataType::Int64, "The documented exit code of this job."),
+        field(
+            "status",
+            DataType::Utf8,
+            "ok, failed, or lost: the process ended without a record; a later run wrote it.",
+        ),
+        field("exit_code", DataType::Int64, "The documented exit code of this job; 137 of one that was lost."),
         field("started_at", timestamp(), "Wall clock."),
-        field("seconds", DataType::Float64, "Wall time."),
+        field("seconds", DataType::Float64, "Wall time; 0 of a lost run."),
         field("rows", DataType::Int64, "Rows written."),
         field("bytes", DataType::Int64, "Bytes written."),
         field("peak_memory", DataType::Int64, "Peak resident memory of the process so far, in bytes."),
-        field("outputs", DataType::Utf8, "What was written, as JSON."),
+        field("inputs", DataType::Utf8, "Tables and their versions that were read, as JSON; of ingest see manifest."),
+        field("outputs", DataType::Utf8, "What was written, as JSON; of a failed run, what it wrote before."),
         field("error", DataType::Utf8, "The error, if it failed."),
     ]))
 }

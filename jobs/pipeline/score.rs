@@ -9,11 +9,12 @@ use arrow::array::{ArrayRef, Date32Array, Float64Array, RecordBatch, StringArray
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde_json::json;
 
-use super::job::{Job, Written, definition_text};
+use super::job::{Job, Pins, Written, definition_text};
 use super::progress::thousands;
 use super::registry;
-use super::{spine, vectors};
+use super::{fingerprints, spine, vectors};
 use crate::define::Model;
+use crate::define::inputs::Input;
 use crate::define::model::Scoring;
 use crate::define::types::timestamp;
 use crate::error::{Context, Error, Result};
@@ -28,7 +29,9 @@ pub const NO_CHAMPION: &str = "no_champion";
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
     for model in job.project.models.values().filter(|m| job.selected(&m.name)) {
-        written.push(one(job, model).await.with_context(|| format!("model {}", model.name))?);
+        let line = one(job, model).await.with_context(|| format!("model {}", model.name))?;
+        job.ledger.wrote(&line);
+        written.push(line);
     }
     Ok(written)
 }
@@ -41,13 +44,8 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
     let champion = registry::champion(&events);
     let version = champion.map_or(NO_CHAMPION, |event| event.version.as_str());
     let (inputs, _) = vectors::columns(job, model)?;
-    let mut names = spine::tables(model);
-    if let Scoring::Population(table) = &model.scoring {
-        names.push(table.clone());
-    }
-    names.extend(vectors::tables(job, &inputs));
-    let pins = job.pin(names.iter().map(String::as_str)).await?;
-    let definition = format!("{} {version}", definition_text(model)?);
+    let pins = pin(job, model, &inputs, champion.is_some()).await?;
+    let definition = definition(job, model, version, &inputs)?;
     let unit = job.unit("score", &model.name, &definition, &pins);
     if let Some(existing) = job.lake.snapshot(&path).await?
         && existing.committed(&unit.key).await? == Some(unit.fingerprint)
@@ -66,10 +64,7 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
             let files: Vec<(String, Vec<u8>)> = files.into_iter().collect();
             let artifact = Artifact::from_files(&files)?;
             let vectors = match &model.scoring {
-                Scoring::Population(_) => vectors::stored(job, &inputs, model, &rows).await?.ok_or_else(|| {
-                    let help = format!("run `scorehouse features --date {}` first", job.date);
-                    Error::data(format!("the features of {} are not in the lake yet\n  help: {help}", job.date))
-                })?,
+                Scoring::Population(_) => vectors::stored(job, &pins, &inputs, model, &rows).await?,
                 Scoring::Applications(_) => vectors::assemble(job, &pins, &inputs, &rows).await?,
             };
             Some(predict(artifact, vectors, job.threads()).await?)
@@ -93,13 +88,42 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
     Ok(written)
 }
 
-async fn predict(artifact: Artifact, vectors: RecordBatch, threads: usize) -> Result<Vec<f64>> {
+/// What a score is made by: the model's definition and version; and for decisions, whose features are computed here,
+/// the definitions of those.
+pub(super) fn definition(job: &Job, model: &Model, version: &str, inputs: &[Input]) -> Result<String> {
+    let model_text = definition_text(model)?;
+    Ok(match &model.scoring {
+        Scoring::Population(_) => format!("{model_text} {version}"),
+        Scoring::Applications(_) => {
+            format!("{model_text} {version} {}", fingerprints::together(&job.project, inputs)?)
+        }
+    })
+}
+
+/// Whom to score, and what they are scored by: the stored features of tonight, or tables that features of a decision
+/// are computed from.
+async fn pin(job: &Job, model: &Model, inputs: &[Input], champion: bool) -> Result<Pins> {
+    let mut names = match &model.scoring {
+        Scoring::Population(table) => vec![table.clone()],
+        Scoring::Applications(_) => spine::tables(model),
+    };
+    if matches!(model.scoring, Scoring::Applications(_)) {
+        names.extend(vectors::tables(job, inputs));
+    }
+    let mut pins = job.pin(names.iter().map(String::as_str)).await?;
+    if champion && matches!(model.scoring, Scoring::Population(_)) {
+        pins.0.extend(vectors::pin_stored(job, inputs).await?.0);
+    }
+    Ok(pins)
+}
+
+pub(super) async fn predict(artifact: Artifact, vectors: RecordBatch, threads: usize) -> Result<Vec<f64>> {
     let task = tokio::task::spawn_blocking(move || Scorer::new(&artifact, threads)?.score(&vectors));
     task.await.map_err(|e| Error::internal(format!("scoring did not end: {e}")))?
 }
 
 /// entity…, as_of, key…, probability, score, decision, model_version, logical_date.
-fn scored(
+pub(super) fn scored(
     job: &Job,
     model: &Model,
     rows: &RecordBatch,

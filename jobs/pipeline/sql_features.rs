@@ -12,6 +12,7 @@ use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 
 use super::features::{dated, everybody, stored_schema};
+use super::fingerprints;
 use super::job::{Job, Pins, Written, definition_text, quoted};
 use super::progress::thousands;
 use crate::define::SqlFeatures;
@@ -54,7 +55,8 @@ pub async fn night(job: &Job, features: &SqlFeatures) -> Result<Written> {
     while let Some(batch) = stream.next().await {
         writer.write(&dated(&batch?, &schema, job.date)?).await?;
     }
-    let info = job.commit_info("features", &text, &pins);
+    let mut info = job.commit_info("features", &text, &pins);
+    info.insert("columns".into(), fingerprints::value(&fingerprints::query(features)?));
     let outcome = writer.commit(Replace::Partitions([job.date.to_string()].into()), &unit, info).await?;
     let written = Written::new(path, &outcome, step.seconds()).detail("way", "snapshot").detail("why", WHY_ALL);
     step.done(&format!("{} entities × {} columns", thousands(written.rows), features.columns.len()));

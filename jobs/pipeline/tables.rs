@@ -24,7 +24,9 @@ use crate::lake::{Replace, Snapshot, TableSpec, Unit, Writer};
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
     for table in job.project.tables.values().filter(|t| job.selected(&t.name)) {
-        written.push(refresh(job, table).await.with_context(|| format!("table {}", table.name))?);
+        let line = refresh(job, table).await.with_context(|| format!("table {}", table.name))?;
+        job.ledger.wrote(&line);
+        written.push(line);
     }
     Ok(written)
 }

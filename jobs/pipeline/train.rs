@@ -33,7 +33,10 @@ pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut refused: Option<Error> = None;
     for model in job.project.models.values().filter(|m| job.selected(&m.name)) {
         match one(job, model).await.with_context(|| format!("model {}", model.name)) {
-            Ok(line) => written.push(line),
+            Ok(line) => {
+                job.ledger.wrote(&line);
+                written.push(line);
+            }
             Err(error) if error.kind() == Kind::Gate => refused = Some(error),
             Err(error) => return Err(error),
         }

@@ -143,8 +143,41 @@ async fn in_row_order(mut stream: SendableRecordBatchStream, wanted: &[&str], ro
     Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
 }
 
-/// Tonight's stored vectors for `spine` (entities at the night's as_of), or what is missing.
-pub async fn stored(job: &Job, inputs: &[Input], model: &Model, spine: &RecordBatch) -> Result<Option<RecordBatch>> {
+/// The stored features of tonight that `inputs` are of, pinned.
+///
+/// # Errors
+/// `Data` if some are not in the lake yet.
+pub async fn pin_stored(job: &Job, inputs: &[Input]) -> Result<Pins> {
+    let mut pins = Pins::default();
+    for path in inputs.iter().map(stored_path) {
+        if pins.0.contains_key(&path) {
+            continue;
+        }
+        let snapshot = job.lake.snapshot(&path).await?;
+        let tonight = snapshot.filter(|snapshot| snapshot.partitions().contains_key(&job.date.to_string()));
+        let snapshot = tonight.ok_or_else(|| {
+            let help = format!("run `scorehouse features --date {}` first", job.date);
+            Error::data(format!("{path} of {} is not in the lake yet\n  help: {help}", job.date))
+        })?;
+        pins.0.insert(path, snapshot);
+    }
+    pins.enter(&job.ledger);
+    Ok(pins)
+}
+
+/// Where the stored values of an input lie in the lake.
+pub fn stored_path(input: &Input) -> String {
+    format!("features/{}", input.group)
+}
+
+/// Tonight's stored vectors for `spine` (entities at the night's as_of).
+pub async fn stored(
+    job: &Job,
+    pins: &Pins,
+    inputs: &[Input],
+    model: &Model,
+    spine: &RecordBatch,
+) -> Result<RecordBatch> {
     let session = job.session()?;
     let context = session.context();
     context.register_batch("spine", keys(spine, &model.entity)?)?;
@@ -158,11 +191,8 @@ pub async fn stored(job: &Job, inputs: &[Input], model: &Model, spine: &RecordBa
         select.push(format!(r#""{}"."{}" as "{}""#, input.group, input.feature, input.name()));
     }
     for name in groups {
-        let Some(snapshot) = job.lake.snapshot(&format!("features/{name}")).await? else { return Ok(None) };
-        if !snapshot.partitions().contains_key(&job.date.to_string()) {
-            return Ok(None);
-        }
-        context.register_table(name, features::stored(&session, &snapshot, job.date)?.into_view())?;
+        let snapshot = pins.get(&format!("features/{name}"))?;
+        context.register_table(name, features::stored(&session, snapshot, job.date)?.into_view())?;
         let entity = job.project.entity(name).unwrap_or(&model.entity);
         let on: Vec<String> = entity.iter().map(|e| format!(r#"spine."{e}" = "{name}"."{e}""#)).collect();
         joins.push_str(&format!(r#" left join "{name}" on {}"#, on.join(" and ")));
@@ -171,7 +201,7 @@ pub async fn stored(job: &Job, inputs: &[Input], model: &Model, spine: &RecordBa
     let stream = session.sql(&sql).await?.execute_stream().await?;
     let names: Vec<String> = inputs.iter().map(Input::name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    Ok(Some(in_row_order(stream, &names, spine.num_rows()).await?))
+    in_row_order(stream, &names, spine.num_rows()).await
 }
 
 /// Which rows of the vectors each segment holds: (name, mask), `all` first.

@@ -120,10 +120,10 @@ fn unknown<'a>(asked: &str, message: String, found: &str, names: impl Iterator<I
 }
 
 /// Key columns with their values.
-type Keys = Vec<(String, ScalarValue)>;
+pub(super) type Keys = Vec<(String, ScalarValue)>;
 
 /// The entity's key columns with the given values, in the table's types.
-fn keys(table: &DataFrame, entity: &[String], values: &[String]) -> Result<Keys> {
+pub(super) fn keys(table: &DataFrame, entity: &[String], values: &[String]) -> Result<Keys> {
     let values: Vec<&str> = match values {
         [together] if entity.len() > 1 => together.split(',').map(str::trim).collect(),
         values => values.iter().map(String::as_str).collect(),
@@ -143,7 +143,7 @@ fn keys(table: &DataFrame, entity: &[String], values: &[String]) -> Result<Keys>
 }
 
 /// The rows of a table about these keys.
-fn about(table: DataFrame, keys: &Keys) -> Result<DataFrame> {
+pub(super) fn about(table: DataFrame, keys: &Keys) -> Result<DataFrame> {
     let condition = keys.iter().map(|(name, value)| Expr::from(quoted(name)).eq(lit(value.clone())));
     Ok(table.filter(condition.reduce(Expr::and).unwrap_or(lit(true)))?)
 }
@@ -155,7 +155,7 @@ fn spine(session: &Session, keys: &Keys, as_of: i64) -> Result<DataFrame> {
     Ok(session.context().read_empty()?.select(spine)?)
 }
 
-fn named(keys: &Keys) -> Result<Map<String>> {
+pub(super) fn named(keys: &Keys) -> Result<Map<String>> {
     let mut entity = Map::default();
     for (name, value) in keys {
         entity.insert(name.clone(), text(value)?.unwrap_or_default());

@@ -194,7 +194,7 @@ fn entities_come_go_and_return() {
     assert_eq!(value(&world, "features.pays", &date(32), "u2", "amount_last"), json!(2.0));
 }
 
-/// Killed between the commit of the features and that of the states: the states are those of the night before.
+/// A night whose states are those of the night before, as when a backup of them was put back.
 #[test]
 fn a_night_that_did_not_end_is_made_up_for() {
     let world = begun();

@@ -1,0 +1,89 @@
+//! Everything a reader of a lake can see, as text, so that two lakes can be compared row by row.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use arrow::array::Array;
+use arrow::record_batch::RecordBatch;
+use arrow::util::display::array_value_to_string;
+use scorehouse::engine::session::{Session, SessionOptions};
+use scorehouse::lake::Lake;
+
+use crate::agree::run::block_on;
+
+/// Tables and directories of files by name, each with its rows in order. Not `runs`, which is a diary.
+pub type Dump = BTreeMap<String, Vec<String>>;
+
+pub fn dump(lake: &Path) -> Dump {
+    let mut seen = Dump::new();
+    let mut names = Vec::new();
+    tables(lake, lake, &mut names);
+    let opened = Lake::open(lake.to_str().unwrap(), HashMap::new()).unwrap();
+    for name in names.into_iter().filter(|name| name != "runs") {
+        seen.insert(name.clone(), block_on(rows(&opened, &name)));
+    }
+    for model in block_on(opened.directories("models")).unwrap() {
+        for version in block_on(opened.directories(&format!("models/{model}"))).unwrap() {
+            let dir = format!("models/{model}/{version}");
+            // A directory without its list does not exist.
+            if let Some(files) = block_on(opened.get_files(&dir)).unwrap() {
+                seen.insert(dir, files.into_iter().map(|(name, bytes)| format!("{name} {bytes:?}")).collect());
+            }
+        }
+    }
+    seen
+}
+
+/// The rows of one table, whatever it is called; in their order of text.
+pub async fn rows(lake: &Lake, table: &str) -> Vec<String> {
+    let Some(snapshot) = lake.snapshot(table).await.unwrap() else { return Vec::new() };
+    let session = Session::new(&SessionOptions { threads: 1, memory_limit: None, spill_dir: None }).unwrap();
+    let frame = session.context().read_table(snapshot.provider().unwrap()).unwrap();
+    let mut rows: Vec<String> = frame.collect().await.unwrap().iter().flat_map(texts).collect();
+    rows.sort();
+    rows
+}
+
+/// Each row with the names of its columns; not which run wrote it.
+fn texts(batch: &RecordBatch) -> Vec<String> {
+    let schema = batch.schema();
+    let cell = |column: usize, row: usize| {
+        let array = batch.column(column);
+        let value = if array.is_null(row) { "null".into() } else { array_value_to_string(array, row).unwrap() };
+        format!("{}={value}", schema.field(column).name())
+    };
+    let told: Vec<usize> = (0..batch.num_columns()).filter(|i| schema.field(*i).name() != "run_id").collect();
+    let text = |row| told.iter().map(|column| cell(*column, row)).collect::<Vec<_>>().join(" ");
+    (0..batch.num_rows()).map(text).collect()
+}
+
+fn tables(root: &Path, dir: &Path, names: &mut Vec<String>) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for path in entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        if path.join("_delta_log").is_dir() {
+            names.push(path.strip_prefix(root).unwrap().display().to_string());
+        }
+        tables(root, &path, names);
+    }
+}
+
+/// The same tables with the same rows.
+#[track_caller]
+pub fn assert_same(found: &Dump, expected: &Dump, when: &str) {
+    for name in expected.keys().chain(found.keys()) {
+        let (found, expected) = (found.get(name), expected.get(name));
+        assert!(found == expected, "{when}: {name} differs\n  found: {found:#?}\n  expected: {expected:#?}");
+    }
+}
+
+/// Each table as it was before the night, or as it is after, or created and still empty: nothing in between.
+#[track_caller]
+pub fn assert_whole(found: &Dump, before: &Dump, after: &Dump, when: &str) {
+    for (name, rows) in found {
+        let old = before.get(name);
+        let whole = Some(rows) == after.get(name) || Some(rows) == old || old.is_none() && rows.is_empty();
+        assert!(whole, "{when}: {name} is neither as before nor as after the night: {rows:#?}");
+    }
+    let gone = before.keys().find(|name| !found.contains_key(*name));
+    assert_eq!(gone, None, "{when}: a table is gone");
+}
