@@ -7,6 +7,7 @@ mod common;
 mod generate;
 mod job;
 mod lineage;
+mod maintain;
 mod output;
 mod plan;
 mod query;
@@ -50,6 +51,8 @@ enum Command {
     Score(job::Arguments),
     /// The whole night: ingest, tables, features, train, score.
     Nightly(job::Arguments),
+    /// Pack small files, write checkpoints, and remove what nobody may ask for any longer.
+    Maintain(maintain::Arguments),
     /// What a column, feature or model comes from and goes into.
     Lineage(lineage::Arguments),
     /// SQL over the lake.
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => runtime.block_on(job::run("train", arguments)),
         Command::Score(arguments) => runtime.block_on(job::run("score", arguments)),
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
+        Command::Maintain(arguments) => runtime.block_on(maintain::run(arguments)),
         Command::Lineage(arguments) => lineage::run(arguments),
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),

@@ -12,6 +12,7 @@
 //! | `snapshot`, `provider` | reading: files, partitions, units; a DataFusion table |
 //! | `writer`, `encode`, `stats`, `commit` | writing |
 //! | `files` | directories of plain files: model artifacts |
+//! | `history`, `rewrite` | upkeep: what no version needs any longer; files written anew |
 //! | `raw` | raw input files by location pattern, `glob` the pattern |
 
 mod bounds;
@@ -21,8 +22,10 @@ mod encode;
 mod error;
 mod files;
 mod glob;
+mod history;
 mod provider;
 mod raw;
+mod rewrite;
 mod root;
 mod schema;
 mod snapshot;
@@ -33,6 +36,7 @@ mod writer;
 
 pub use bounds::{Bounds, FileBounds};
 pub use commit::{Outcome, Replace, Unit};
+pub use history::{History, Obsolete, Stored};
 pub use raw::{Raw, RawFile};
 pub use root::Lake;
 pub use schema::{COMMENT, TableSpec, documented};

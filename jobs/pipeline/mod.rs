@@ -12,6 +12,7 @@ pub mod instants;
 pub mod job;
 pub mod lineage;
 pub mod load;
+pub mod maintain;
 pub mod nightly;
 pub mod open;
 pub mod plan;

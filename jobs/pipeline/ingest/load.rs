@@ -432,7 +432,7 @@ impl<'a> Loader<'a> {
         match replace {
             Replace::Nothing => false,
             Replace::Partitions(partitions) => !partitions.is_empty(),
-            Replace::All => true,
+            Replace::All | Replace::Files { .. } => true,
         }
     }
 
