@@ -2,6 +2,7 @@
 //!
 //! stdout carries results (a short table, or JSON with `--json`), stderr logs and progress.
 
+mod backfill;
 mod check;
 mod common;
 mod generate;
@@ -51,6 +52,8 @@ enum Command {
     Score(job::Arguments),
     /// The whole night: ingest, tables, features, train, score.
     Nightly(job::Arguments),
+    /// The nights of a range of dates, for less than they cost one by one.
+    Backfill(backfill::Arguments),
     /// Pack small files, write checkpoints, and remove what nobody may ask for any longer.
     Maintain(maintain::Arguments),
     /// What a column, feature or model comes from and goes into.
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => runtime.block_on(job::run("train", arguments)),
         Command::Score(arguments) => runtime.block_on(job::run("score", arguments)),
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
+        Command::Backfill(arguments) => runtime.block_on(backfill::run(arguments)),
         Command::Maintain(arguments) => runtime.block_on(maintain::run(arguments)),
         Command::Lineage(arguments) => lineage::run(arguments),
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),

@@ -59,6 +59,13 @@ pub enum EngineKind {
 #[serde(try_from = "String")]
 pub struct Bytes(pub usize);
 
+impl Bytes {
+    /// The part of each of `n` that share it.
+    pub fn shared(self, n: usize) -> Bytes {
+        Bytes((self.0 / n.max(1)).max(1))
+    }
+}
+
 impl TryFrom<String> for Bytes {
     type Error = String;
 

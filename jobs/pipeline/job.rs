@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::lake::{Lake, Outcome, Raw, Snapshot, Unit};
 
 /// One job for one logical date.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Job {
     pub project: Project,
     pub catalog: Arc<Catalog>,

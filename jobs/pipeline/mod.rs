@@ -4,6 +4,7 @@
 //! [`job::Job`] (the compiled project, the lake, the night) to the lines of its result ([`job::Written`]).
 
 pub mod attributes;
+pub mod backfill;
 pub mod check;
 pub mod features;
 pub mod generate;

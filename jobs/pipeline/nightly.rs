@@ -32,8 +32,12 @@ pub async fn run(job: &Job) -> Result<Night> {
 
 /// Ingests the selected sources; a line per source.
 pub async fn ingest_lines(job: &Job) -> Result<Vec<Written>> {
-    let reports = ingest::run(job).await?;
-    Ok(reports
+    Ok(lines_of(ingest::run(job).await?))
+}
+
+/// A line per source.
+pub fn lines_of(reports: Vec<ingest::SourceReport>) -> Vec<Written> {
+    reports
         .into_iter()
         .map(|report| {
             let mut line = Written::unchanged(format!("tables/{}", report.source), report.status(), report.version);
@@ -45,5 +49,5 @@ pub async fn ingest_lines(job: &Job) -> Result<Vec<Written>> {
                 .detail("duplicate", json!(report.duplicate))
                 .detail("quarantined", json!(report.quarantined))
         })
-        .collect())
+        .collect()
 }

@@ -198,7 +198,8 @@ fn spec(job: &Job, table: &Table) -> Result<TableSpec> {
     })
 }
 
-/// The days whose inputs changed since the last commit, widened by lookback and lookahead.
+/// The days whose inputs changed since the last commit, widened by lookback and lookahead: they have other files, or
+/// rows that an earlier night knew otherwise, where several nights were ingested at once.
 async fn changed_days(
     job: &Job,
     table: &Table,
@@ -206,7 +207,16 @@ async fn changed_days(
     last: &serde_json::Map<String, serde_json::Value>,
 ) -> Result<Scope> {
     let mut changed = BTreeSet::new();
+    let night = last.get("logical_date").and_then(|d| d.as_str()).and_then(|d| d.parse::<NaiveDate>().ok());
+    let Some(night) = night else { return Ok(Scope::All("it does not say of which night it is")) };
     for (name, now) in &pins.0 {
+        if night < job.date {
+            let moved = now.partitions_within(&["_known_from", "_known_until"], super::job::end_of(night), job.as_of());
+            if now.partition_by().is_none() && !moved.is_empty() {
+                return Ok(Scope::All("an input that has no days changed"));
+            }
+            changed.extend(days(moved.iter())?);
+        }
         let version = last.get("inputs").and_then(|i| i.get(name)).and_then(|v| v.as_u64());
         let Some(version) = version else { return Ok(Scope::All("it was not made of these inputs")) };
         if version == now.version() {
@@ -243,11 +253,12 @@ fn different(
     before: &BTreeMap<String, BTreeSet<String>>,
     now: &BTreeMap<String, BTreeSet<String>>,
 ) -> Result<Vec<NaiveDate>> {
-    let days: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-    days.into_iter()
-        .filter(|day| before.get(*day) != now.get(*day))
-        .map(|day| day.parse().map_err(|_| Error::internal(format!("partition {day} is no date"))))
-        .collect()
+    let all: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    days(all.into_iter().filter(|day| before.get(*day) != now.get(*day)))
+}
+
+fn days<'a>(partitions: impl Iterator<Item = &'a String>) -> Result<Vec<NaiveDate>> {
+    partitions.map(|day| day.parse().map_err(|_| Error::internal(format!("partition {day} is no date")))).collect()
 }
 
 /// Runs of consecutive days; `None` is all days.

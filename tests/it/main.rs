@@ -5,6 +5,7 @@
 
 mod agree;
 mod attributes;
+mod backfill;
 mod bad_definitions;
 mod bad_input;
 mod functions;
@@ -15,6 +16,7 @@ mod keys;
 mod leaks;
 mod lender;
 mod lineage;
+mod maintain;
 mod naive;
 mod night;
 mod night_plan;

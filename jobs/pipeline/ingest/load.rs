@@ -103,7 +103,8 @@ impl<'a> Loader<'a> {
         let mut entries = redelivered;
         if files.iter().any(|file| file.is_new) {
             let replaced = self.write(&mut writer, &mut files, manifest).await?;
-            self.check_share(&files).map_err(plain)?;
+            let nights: BTreeSet<NaiveDate> = files.iter().map(|file| self.night_of(&file.raw)).collect();
+            nights.into_iter().try_for_each(|night| self.check_share(&files, night)).map_err(plain)?;
             let read = files.iter().filter(|file| file.is_new).map(|file| self.entry(file));
             entries.extend(read.collect::<Result<Vec<_>>>().map_err(plain)?);
             self.commit(writer, replaced, &files, &entries, report).await.map_err(plain)?;
@@ -370,10 +371,15 @@ impl<'a> Loader<'a> {
         Ok(changed)
     }
 
+    /// The night that ingests a file: where several are ingested at once, that of its day.
+    fn night_of(&self, raw: &RawFile) -> NaiveDate {
+        raw.date.map_or(self.night.date, |date| date.max(self.night.date))
+    }
+
     /// # Errors
-    /// `Data` if more rows are bad than the source allows, with the first of them.
-    fn check_share(&self, files: &[File]) -> Result<()> {
-        let new = || files.iter().filter(|file| file.is_new);
+    /// `Data` if more rows of a night are bad than the source allows, with the first of them.
+    fn check_share(&self, files: &[File], night: NaiveDate) -> Result<()> {
+        let new = || files.iter().filter(|file| file.is_new && self.night_of(&file.raw) == night);
         let read: u64 = new().map(|file| file.read).sum();
         let bad: usize = new().map(|file| file.bad.iter().filter(|bad| bad.counts).count()).sum();
         let share = bad as f64 / read.max(1) as f64;
@@ -469,7 +475,7 @@ impl<'a> Loader<'a> {
             checksum,
             size: raw.size as i64,
             stamp: raw.stamp.clone(),
-            night: self.night.date,
+            night: self.night_of(raw),
             known_from,
             rows_read: 0,
             rows_written: 0,

@@ -93,8 +93,10 @@ impl Manifest {
         self.entries.extend(entries);
     }
 
-    pub(super) fn latest_night(&self) -> Option<NaiveDate> {
-        self.entries.iter().filter(|e| e.is_ingested()).map(|e| e.night).max()
+    /// The latest night ingested, but for those of runs whose ids begin with `unfinished`, if it is not empty.
+    pub(super) fn latest_night(&self, unfinished: &str) -> Option<NaiveDate> {
+        let counts = |e: &&Entry| e.is_ingested() && (unfinished.is_empty() || !e.run_id.starts_with(unfinished));
+        self.entries.iter().filter(counts).map(|e| e.night).max()
     }
 
     pub(super) fn is_first_load(&self, source: &str) -> bool {
