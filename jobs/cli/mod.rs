@@ -5,6 +5,7 @@
 mod backfill;
 mod check;
 mod common;
+mod erase;
 mod generate;
 mod job;
 mod lineage;
@@ -54,6 +55,8 @@ enum Command {
     Nightly(job::Arguments),
     /// The nights of a range of dates, for less than they cost one by one.
     Backfill(backfill::Arguments),
+    /// Erase an entity from everything below the lake's root, and prove it.
+    Erase(erase::Arguments),
     /// Pack small files, write checkpoints, and remove what nobody may ask for any longer.
     Maintain(maintain::Arguments),
     /// What a column, feature or model comes from and goes into.
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Score(arguments) => runtime.block_on(job::run("score", arguments)),
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
         Command::Backfill(arguments) => runtime.block_on(backfill::run(arguments)),
+        Command::Erase(arguments) => runtime.block_on(erase::run(arguments)),
         Command::Maintain(arguments) => runtime.block_on(maintain::run(arguments)),
         Command::Lineage(arguments) => lineage::run(arguments),
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),

@@ -202,6 +202,17 @@ impl Obsolete {
 }
 
 impl Snapshot {
+    /// Its files: names below the lake's root, and below the table.
+    pub fn objects(&self) -> Result<BTreeMap<String, String>> {
+        let root = Path::from_url_path(self.lake().url().path()).map_err(|e| Error::internal(e.to_string()))?;
+        let mut objects = BTreeMap::new();
+        for file in self.data_files() {
+            let path = Snapshot::path_of(self.lake(), self.table(), &file.path)?;
+            objects.extend(below(&root, &path).map(|name| (name, file.path.clone())));
+        }
+        Ok(objects)
+    }
+
     /// Writes a checkpoint of this version, from which it can be read without earlier log entries.
     pub async fn checkpoint(&self) -> Result<()> {
         let mut table = DeltaTable::new(self.log().clone());
@@ -212,6 +223,15 @@ impl Snapshot {
 }
 
 fn of_object(root: &Path, object: ObjectMeta) -> Option<Stored> {
-    let parts: Vec<String> = object.location.prefix_match(root)?.map(|part| part.as_ref().to_string()).collect();
-    Some(Stored { name: parts.join("/"), bytes: object.size, written: object.last_modified, path: object.location })
+    Some(Stored {
+        name: below(root, &object.location)?,
+        bytes: object.size,
+        written: object.last_modified,
+        path: object.location,
+    })
+}
+
+fn below(root: &Path, path: &Path) -> Option<String> {
+    let parts: Vec<String> = path.prefix_match(root)?.map(|part| part.as_ref().to_string()).collect();
+    Some(parts.join("/"))
 }

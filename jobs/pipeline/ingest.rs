@@ -29,12 +29,16 @@ mod rows;
 mod tests;
 mod versions;
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, StringArray};
 use chrono::NaiveDate;
 
 use self::load::Loader;
 use self::manifest::Manifest;
 use super::job::{Job, end_of};
 use super::progress::thousands;
+use super::suppression::Suppressions;
 use crate::clock;
 use crate::define::Source;
 use crate::define::source::FirstLoad;
@@ -52,6 +56,8 @@ pub struct SourceReport {
     pub written: u64,
     pub duplicate: u64,
     pub quarantined: u64,
+    /// Rows of erased entities.
+    pub suppressed: u64,
     pub bytes: u64,
     pub seconds: f64,
     /// Of the table; `None` where there is none yet.
@@ -137,10 +143,11 @@ async fn ingest_span(
     for source in sources {
         manifest.recover(night.lake, &source.name).await?;
     }
+    let suppressed = Suppressions::load(night.lake, night.session).await?;
     let latest = manifest.latest_night(span.unfinished).map_or(night.date, |latest| latest.max(night.date));
     let (mut reports, mut failures) = (Vec::new(), Vec::new());
     for source in sources {
-        match one(night, source, &mut manifest, latest, span.last).await {
+        match one(night, source, &mut manifest, latest, span.last, &suppressed).await {
             Ok(report) => reports.push(report),
             Err(failure) => failures.push(failure.context(format!("source {}", source.name))),
         }
@@ -159,12 +166,13 @@ async fn one(
     manifest: &mut Manifest,
     latest: NaiveDate,
     last: NaiveDate,
+    suppressed: &Suppressions,
 ) -> Result<SourceReport> {
     let started = clock::instant();
     let mut report = SourceReport { source: source.name.clone(), ..SourceReport::default() };
     let files = listed(night, source, manifest, last, &mut report).await?;
     let known = known_from(source, night.date, latest, manifest.is_first_load(&source.name));
-    let loader = Loader::new(night, source, known)?;
+    let loader = Loader::new(night, source, known, suppressed)?;
     let loaded = loader.load(manifest, files, &mut report).await;
     report.seconds = started.elapsed().as_secs_f64();
     let (entries, outcome) = match loaded {
@@ -236,6 +244,12 @@ impl KnownFrom {
             None => Known::OwnDay,
         }
     }
+}
+
+/// A value as tables have it where its column is pseudonymised.
+pub fn pseudonym(text: &str, key: &[u8]) -> Result<String> {
+    let column: ArrayRef = Arc::new(StringArray::from(vec![text]));
+    Ok(rows::pseudonyms(&column, key)?.as_string::<i32>().value(0).to_string())
 }
 
 /// One error of several, of the kind that matters most.

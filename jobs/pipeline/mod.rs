@@ -4,8 +4,10 @@
 //! [`job::Job`] (the compiled project, the lake, the night) to the lines of its result ([`job::Written`]).
 
 pub mod attributes;
+pub mod audits;
 pub mod backfill;
 pub mod check;
+pub mod erase;
 pub mod features;
 pub mod generate;
 pub mod ingest;
@@ -24,6 +26,7 @@ pub mod runs;
 pub mod score;
 pub mod spine;
 pub mod sql_features;
+pub mod suppression;
 pub mod tables;
 pub mod train;
 pub mod vectors;

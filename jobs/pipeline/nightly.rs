@@ -48,6 +48,7 @@ pub fn lines_of(reports: Vec<ingest::SourceReport>) -> Vec<Written> {
                 .detail("read", json!(report.read))
                 .detail("duplicate", json!(report.duplicate))
                 .detail("quarantined", json!(report.quarantined))
+                .detail("suppressed", json!(report.suppressed))
         })
         .collect()
 }

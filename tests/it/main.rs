@@ -5,9 +5,11 @@
 
 mod agree;
 mod attributes;
+mod audits;
 mod backfill;
 mod bad_definitions;
 mod bad_input;
+mod erase;
 mod functions;
 mod house;
 mod incremental;

@@ -23,6 +23,7 @@ use crate::engine::plan::EVENT_DATE;
 use crate::error::{Error, Kind, Result};
 use crate::lake::{Outcome, RawFile, Replace, Snapshot, TableSpec, Unit, Writer};
 use crate::pipeline::job::{definition_text, fingerprint};
+use crate::pipeline::suppression::Suppressions;
 
 /// An error, and what is to be recorded of the files nevertheless.
 type Failure = (Error, Vec<Entry>);
@@ -48,6 +49,7 @@ struct File {
     is_new: bool,
     read: u64,
     written: u64,
+    suppressed: u64,
     bad: Vec<Bad>,
 }
 
@@ -62,8 +64,13 @@ struct Sorted {
 }
 
 impl<'a> Loader<'a> {
-    pub(super) fn new(night: &'a Night<'a>, source: &'a Source, known: KnownFrom) -> Result<Loader<'a>> {
-        let reader = RowReader::new(night, source)?;
+    pub(super) fn new(
+        night: &'a Night<'a>,
+        source: &'a Source,
+        known: KnownFrom,
+        suppressed: &Suppressions,
+    ) -> Result<Loader<'a>> {
+        let reader = RowReader::new(night, source)?.suppressing(suppressed);
         let schema = Arc::clone(&reader.schema);
         let stored =
             |names: &[String]| -> Vec<usize> { names.iter().filter_map(|n| schema.index_of(n).ok()).collect() };
@@ -115,6 +122,7 @@ impl<'a> Loader<'a> {
             report.written += entry.rows_written as u64;
             report.duplicate += entry.duplicates as u64;
             report.quarantined += entry.quarantined as u64;
+            report.suppressed += entry.suppressed as u64;
         }
         Ok(entries)
     }
@@ -163,6 +171,7 @@ impl<'a> Loader<'a> {
                         is_new,
                         read: 0,
                         written: 0,
+                        suppressed: 0,
                         bad: Vec::new(),
                     });
                 }
@@ -272,7 +281,7 @@ impl<'a> Loader<'a> {
             let file = &mut files[i];
             match rows {
                 Ok(rows) => {
-                    (file.read, file.bad) = (rows.read, rows.bad);
+                    (file.read, file.bad, file.suppressed) = (rows.read, rows.bad, rows.suppressed);
                     for (day, batches) in rows.by_day {
                         let counted = file.is_new;
                         let batches = batches.into_iter().map(|batch| Incoming { file: i, counted, batch });
@@ -447,7 +456,8 @@ impl<'a> Loader<'a> {
         entry.rows_read = file.read as i64;
         entry.rows_written = file.written as i64;
         entry.quarantined = file.bad.len() as i64;
-        entry.duplicates = entry.rows_read - entry.rows_written - entry.quarantined;
+        entry.suppressed = file.suppressed as i64;
+        entry.duplicates = entry.rows_read - entry.rows_written - entry.quarantined - entry.suppressed;
         if entry.duplicates < 0 || file.read != file.inspected.rows {
             return Err(Error::internal(format!(
                 "{}: {} rows by the footer, {} read, {} written, {} quarantined do not add up",
@@ -481,6 +491,7 @@ impl<'a> Loader<'a> {
             rows_written: 0,
             duplicates: 0,
             quarantined: 0,
+            suppressed: 0,
             status: status.into(),
             error: None,
             run_id: self.night.run_id.into(),

@@ -37,6 +37,9 @@ pub(crate) struct Entry {
     pub rows_written: i64,
     pub duplicates: i64,
     pub quarantined: i64,
+    /// Rows of erased entities.
+    #[serde(default)]
+    pub suppressed: i64,
     /// `ok`, `redelivered` (content that was ingested before, not read again) or `unreadable`.
     pub status: String,
     pub error: Option<String>,
@@ -177,7 +180,7 @@ impl Entry {
 
 fn schema() -> SchemaRef {
     let field = |name: &str, data_type: DataType, doc: &str| {
-        let nullable = ["known_from", "error"].contains(&name);
+        let nullable = ["known_from", "error", "suppressed"].contains(&name);
         documented(name, data_type, nullable, doc)
     };
     Arc::new(Schema::new(vec![
@@ -189,7 +192,7 @@ fn schema() -> SchemaRef {
         field("stamp", DataType::Utf8, "Entity tag or time of modification when it was read."),
         field("night", DataType::Date32, "The logical date of the run that ingested it."),
         field("known_from", timestamp(), "From when its rows were known; null: each from the end of its own day."),
-        field("rows_read", DataType::Int64, "written + duplicates + quarantined."),
+        field("rows_read", DataType::Int64, "written + duplicates + quarantined + suppressed."),
         field("rows_written", DataType::Int64, "Rows that became versions of the table."),
         field(
             "duplicates",
@@ -200,6 +203,7 @@ fn schema() -> SchemaRef {
         field("status", DataType::Utf8, "ok, redelivered (content ingested before; not read again) or unreadable."),
         field("error", DataType::Utf8, "Why it could not be read."),
         field("run_id", DataType::Utf8, "The run, as in runs."),
+        field("suppressed", DataType::Int64, "Rows of erased entities, which were left out."),
     ]))
 }
 
@@ -223,6 +227,7 @@ fn batch(first: usize, entries: &[Entry]) -> Result<RecordBatch> {
         text(|e| &e.status),
         Arc::new(StringArray::from_iter(entries.iter().map(|e| e.error.as_deref()))),
         text(|e| &e.run_id),
+        number(|e| e.suppressed),
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)
 }
@@ -236,6 +241,8 @@ fn read(batch: &RecordBatch, entries: &mut Vec<(i64, Entry)>) -> Result<()> {
     let nights = column("night")?.as_primitive::<Date32Type>();
     let known = column("known_from")?.as_primitive::<TimestampMicrosecondType>();
     let errors = text("error")?;
+    // Manifests of earlier versions do not have it.
+    let suppressed = batch.column_by_name("suppressed").map(|column| column.as_primitive::<Int64Type>());
     for row in 0..batch.num_rows() {
         let night = NaiveDate::from_epoch_days(nights.value(row));
         let entry = Entry {
@@ -253,6 +260,7 @@ fn read(batch: &RecordBatch, entries: &mut Vec<(i64, Entry)>) -> Result<()> {
             status: text("status")?.value(row).into(),
             error: errors.is_valid(row).then(|| errors.value(row).into()),
             run_id: text("run_id")?.value(row).into(),
+            suppressed: suppressed.filter(|s| s.is_valid(row)).map_or(0, |s| s.value(row)),
         };
         entries.push((number("sequence")?.value(row), entry));
     }

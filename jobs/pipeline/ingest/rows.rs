@@ -26,6 +26,7 @@ use crate::define::types::{DAY, DataType};
 use crate::engine::plan::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL, Relation};
 use crate::error::{Context, Error, Result};
 use crate::pipeline::job::hex;
+use crate::pipeline::suppression::Suppressions;
 
 const BATCH_ROWS: usize = 64 << 10;
 
@@ -38,6 +39,7 @@ pub(super) struct RowReader {
     raw: SchemaRef,
     derived: Vec<(String, Arc<dyn PhysicalExpr>)>,
     pii_key: Option<Vec<u8>>,
+    suppressed: Suppressions,
 }
 
 /// Rows of one file within a range of days.
@@ -47,6 +49,8 @@ pub(super) struct Rows {
     /// the file. With the schema of the table on disk.
     pub by_day: BTreeMap<i32, Vec<RecordBatch>>,
     pub read: u64,
+    /// Rows of erased entities.
+    pub suppressed: u64,
     /// Rows that broke the contract, whatever their day.
     pub bad: Vec<Bad>,
 }
@@ -75,7 +79,19 @@ impl RowReader {
             )));
         }
         let schema = Relation::of_source(source).storage_schema();
-        Ok(RowReader { source: source.clone(), schema, raw, derived, pii_key: night.pii_key.clone() })
+        Ok(RowReader {
+            source: source.clone(),
+            schema,
+            raw,
+            derived,
+            pii_key: night.pii_key.clone(),
+            suppressed: Suppressions::default(),
+        })
+    }
+
+    /// Leaves out the rows of erased entities.
+    pub(super) fn suppressing(self, suppressed: &Suppressions) -> RowReader {
+        RowReader { suppressed: suppressed.clone(), ..self }
     }
 
     /// Reads the rows of a file whose day is in `window`. Blocks: for a blocking thread.
@@ -91,7 +107,13 @@ impl RowReader {
         let mut rows = Rows::default();
         for batch in reader {
             let batch = self.whole(&batch.map_err(unreadable)?)?;
-            let good = self.good(&batch, rows.read, &mut rows.bad)?;
+            let mut good = self.good(&batch, rows.read, &mut rows.bad)?;
+            if let Some(out) = self.suppressed.of(&batch)? {
+                let is_out = |bad: &Bad| bad.row >= rows.read && out.value((bad.row - rows.read) as usize);
+                rows.bad.retain(|bad| !is_out(bad));
+                rows.suppressed += out.true_count() as u64;
+                good = self.suppressed.without(good)?;
+            }
             rows.read += batch.num_rows() as u64;
             if good.num_rows() > 0 {
                 self.by_day(&good, known, window, &mut rows.by_day)?;
