@@ -143,8 +143,9 @@ impl<'a> Ledger<'a> {
             (AuditCheck::Freshness(freshness), value) => {
                 let oldest = self.job.as_of().saturating_sub(freshness.within.micros());
                 let expected = format!("nothing older than {}", instants::text(oldest));
-                let found =
-                    value.map_or("no rows".to_string(), |at| format!("the newest is of {}", instants::text(at as i64)));
+                let found = value.map_or("no rows".to_string(), |at| {
+                    format!("the newest is of {}", instants::text(at.round() as i64))
+                });
                 (value.is_none_or(|at| at < oldest as f64)).then_some((found, expected))
             }
             (AuditCheck::Trend(trend), Some(value)) => self.off_trend(table, audit, trend, value),
