@@ -28,7 +28,6 @@ use serde::Serialize;
 use self::needle::Needle;
 use self::scan::{Found, Rule};
 use self::subject::Subject;
-use self::table::Shape;
 use super::job::Job;
 use super::progress::{bytes, thousands};
 use super::registry::{self, Event};
@@ -124,7 +123,7 @@ async fn scan(job: &Job, subject: &Subject) -> Result<Vec<Scanned>> {
     let mut rules: BTreeMap<String, Rule> = BTreeMap::new();
     for table in &tables {
         if let Some(snapshot) = job.lake.snapshot(table).await? {
-            rules.insert(table.clone(), Shape::of(job, subject, &snapshot).rule);
+            rules.insert(table.clone(), table::rule(job, subject, &snapshot));
         }
     }
     let plain = Rule { needle: needle(subject), column: None, fields: BTreeMap::new() };

@@ -25,24 +25,15 @@ const SETTLED: TimeDelta = TimeDelta::hours(1);
 pub type Versions = BTreeMap<String, (u64, u64)>;
 
 /// What of a table belongs to the entity.
-pub struct Shape {
-    pub rule: Rule,
-    /// True if it has the entity's own column.
-    pub names: bool,
-}
-
-impl Shape {
-    pub fn of(job: &Job, subject: &Subject, snapshot: &Snapshot) -> Shape {
-        let columns: BTreeSet<String> = snapshot.schema().fields().iter().map(|field| field.name().clone()).collect();
-        let column = subject.column_of(&job.project, snapshot.table(), &columns).map(str::to_string);
-        let values = column.as_deref().and_then(|column| subject.values_of(column)).cloned();
-        let fields = match snapshot.table().starts_with("quarantine/") {
-            true => subject.suppressed(),
-            false => BTreeMap::new(),
-        };
-        let names = columns.contains(&subject.column);
-        Shape { rule: Rule { needle: needle(subject), column: column.zip(values), fields }, names }
-    }
+pub fn rule(job: &Job, subject: &Subject, snapshot: &Snapshot) -> Rule {
+    let columns: BTreeSet<String> = snapshot.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let column = subject.column_of(&job.project, snapshot.table(), &columns).map(str::to_string);
+    let values = column.as_deref().and_then(|column| subject.values_of(column)).cloned();
+    let fields = match snapshot.table().starts_with("quarantine/") {
+        true => subject.suppressed(),
+        false => BTreeMap::new(),
+    };
+    Rule { needle: needle(subject), column: column.zip(values), fields }
 }
 
 /// Takes the entity out of a table; `None` if it never was in it.
@@ -56,9 +47,11 @@ pub async fn erase(
 ) -> Result<Option<Erased>> {
     let doing = || format!("table {table}");
     let Some(snapshot) = job.lake.snapshot(table).await? else { return Ok(None) };
-    let shape = Shape::of(job, subject, &snapshot);
+    let rule = rule(job, subject, &snapshot);
     let mut said = snapshot.said().await?;
-    let follows = shape.names && follow(&mut said, versions);
+    // Rows that belong to the entity are gone from here as they are from the inputs. Of what was computed from them
+    // otherwise the next night finds that the versions it was made of are gone, and computes it anew.
+    let follows = rule.column.is_some() && follow(&mut said, versions);
     if held.is_empty() && !follows {
         return Ok(None);
     }
@@ -78,7 +71,7 @@ pub async fn erase(
     if dry_run {
         return Ok((!held.is_empty()).then_some(erased));
     }
-    let version = rewrite(job, &snapshot, &shape, paths, said).await.with_context(doing)?;
+    let version = rewrite(job, &snapshot, &rule, paths, said).await.with_context(doing)?;
     if let Some(name) = table.strip_prefix("tables/") {
         versions.insert(name.to_string(), (snapshot.version(), version));
     }
@@ -93,7 +86,7 @@ pub async fn erase(
 async fn rewrite(
     job: &Job,
     snapshot: &Snapshot,
-    shape: &Shape,
+    rule: &Rule,
     paths: BTreeSet<String>,
     said: Map<String, Value>,
 ) -> Result<u64> {
@@ -104,10 +97,10 @@ async fn rewrite(
         let rows = session.context().read_table(snapshot.provider_of_files(&[path.clone()].into())?)?;
         let mut stream = rows.execute_stream().await?;
         while let Some(batch) = stream.next().await {
-            writer.write(&without(&shape.rule, &batch?)?).await?;
+            writer.write(&without(rule, &batch?)?).await?;
         }
     }
-    let said: Value = serde_json::from_str(&shape.rule.needle.taken_out(&Value::Object(said).to_string()))?;
+    let said: Value = serde_json::from_str(&rule.needle.taken_out(&Value::Object(said).to_string()))?;
     let mut said = said.as_object().cloned().unwrap_or_default();
     said.insert("erased".into(), json!({"files": paths.len(), "run_id": job.run_id}));
     let unit = Unit { key: format!("erase:{}", snapshot.table()), fingerprint: fingerprint(&[&job.run_id]) };
