@@ -2,11 +2,14 @@
 //!
 //! stdout carries results (a short table, or JSON with `--json`), stderr logs and progress.
 
+mod backfill;
 mod check;
 mod common;
+mod erase;
 mod generate;
 mod job;
 mod lineage;
+mod maintain;
 mod output;
 mod plan;
 mod query;
@@ -51,6 +54,12 @@ enum Command {
     Score(job::Arguments),
     /// The whole night: ingest, tables, features, train, score.
     Nightly(job::Arguments),
+    /// The nights of a range of dates, for less than they cost one by one.
+    Backfill(backfill::Arguments),
+    /// Erase an entity from everything below the lake's root, and prove it.
+    Erase(erase::Arguments),
+    /// Pack small files, write checkpoints, and remove what nobody may ask for any longer.
+    Maintain(maintain::Arguments),
     /// What a column, feature or model comes from and goes into.
     Lineage(lineage::Arguments),
     /// SQL over the lake.
@@ -86,6 +95,9 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => runtime.block_on(job::run("train", arguments)),
         Command::Score(arguments) => runtime.block_on(job::run("score", arguments)),
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
+        Command::Backfill(arguments) => runtime.block_on(backfill::run(arguments)),
+        Command::Erase(arguments) => runtime.block_on(erase::run(arguments)),
+        Command::Maintain(arguments) => runtime.block_on(maintain::run(arguments)),
         Command::Lineage(arguments) => lineage::run(arguments),
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),
         Command::Replay(arguments) => runtime.block_on(replay::run(arguments)),

@@ -25,6 +25,7 @@ pub mod source;
 pub mod sql;
 pub mod sql_features;
 pub mod table;
+pub mod trend;
 pub mod types;
 pub mod yaml;
 

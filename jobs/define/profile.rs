@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::diagnostic::{self, Diagnostic};
+use super::types::Duration;
 use super::yaml;
 use crate::error::{Error, Result};
 
@@ -33,10 +34,17 @@ pub struct Profile {
     /// Name of the environment variable with the key of pseudonyms.
     #[serde(default = "default_pii_key")]
     pub pii_key: String,
+    /// For how long what a night read can be read again: `maintain` keeps files and log entries at least so long.
+    #[serde(default = "default_replay_retention")]
+    pub replay_retention: Duration,
 }
 
 fn default_pii_key() -> String {
     "SCOREHOUSE_PII_KEY".into()
+}
+
+fn default_replay_retention() -> Duration {
+    Duration::days(400)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -50,6 +58,13 @@ pub enum EngineKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Bytes(pub usize);
+
+impl Bytes {
+    /// The part of each of `n` that share it.
+    pub fn shared(self, n: usize) -> Bytes {
+        Bytes((self.0 / n.max(1)).max(1))
+    }
+}
 
 impl TryFrom<String> for Bytes {
     type Error = String;

@@ -7,6 +7,7 @@ use super::diagnostic::Diagnostic;
 use super::map::Map;
 use super::personal::Class;
 use super::sql;
+use super::trend::{Freshness, Severity, Trend};
 use super::types::{Duration, OneOrMany};
 use super::yaml::Origin;
 
@@ -59,6 +60,7 @@ pub struct ColumnDoc {
 pub struct Audit {
     pub name: String,
     pub check: AuditCheck,
+    pub severity: Severity,
     /// Where it was written, for messages.
     pub path: String,
 }
@@ -82,6 +84,8 @@ pub enum AuditCheck {
     },
     /// Returns the bad rows of `this`.
     Query(String),
+    Freshness(Freshness),
+    Trend(Trend),
 }
 
 /// A `given`/`expect` case.
@@ -121,12 +125,16 @@ pub struct RawTable {
 #[serde(deny_unknown_fields)]
 struct RawAudit {
     name: Option<String>,
+    #[serde(default)]
+    severity: Severity,
     not_null: Option<OneOrMany>,
     unique: Option<OneOrMany>,
     accepted_values: Option<RawAccepted>,
     relationships: Option<RawRelationship>,
     row_count: Option<RawRowCount>,
     query: Option<String>,
+    freshness: Option<Freshness>,
+    trend: Option<Trend>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -254,11 +262,17 @@ fn audit(index: usize, raw: RawAudit, origin: &Origin, out: &mut Vec<Diagnostic>
     if let Some(query) = raw.query {
         checks.push(("query".into(), AuditCheck::Query(query)));
     }
+    if let Some(freshness) = raw.freshness {
+        checks.push((format!("freshness({})", freshness.column), AuditCheck::Freshness(freshness)));
+    }
+    if let Some(trend) = raw.trend {
+        checks.push((format!("trend({})", trend.measure), AuditCheck::Trend(trend)));
+    }
     if checks.len() != 1 {
-        let names = "not_null, unique, accepted_values, relationships, row_count, query";
+        let names = "not_null, unique, accepted_values, relationships, row_count, query, freshness, trend";
         let found = format!("{} of them", checks.len());
         out.push(origin.at(&path, "an audit is one check").found(found).expected(format!("one of {names}")));
     }
     let (default, check) = checks.into_iter().next()?;
-    Some(Audit { name: raw.name.unwrap_or(default), check, path })
+    Some(Audit { name: raw.name.unwrap_or(default), check, severity: raw.severity, path })
 }

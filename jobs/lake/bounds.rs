@@ -54,6 +54,24 @@ impl Snapshot {
         bounds.collect()
     }
 
+    /// The partitions with a file in which one of these columns may have an instant in (`after`, `through`]. Both are
+    /// whole milliseconds, and so are the instants: then bounds cut to milliseconds are exact.
+    pub fn partitions_within(&self, columns: &[&str], after: i64, through: i64) -> BTreeSet<String> {
+        let within = |bounds: &Bounds| match bounds {
+            Bounds::Unknown => true,
+            Bounds::Null => false,
+            Bounds::Within(low, high) => high - TIMESTAMP_PRECISION > after && low + TIMESTAMP_PRECISION <= through,
+        };
+        let bounds = self.bounds(columns).into_iter();
+        let moving: BTreeSet<String> =
+            bounds.filter(|file| file.columns.iter().any(within)).map(|file| file.path).collect();
+        self.data_files()
+            .iter()
+            .filter(|file| moving.contains(&file.path))
+            .map(|file| self.partition_of(file))
+            .collect()
+    }
+
     /// Some files of the table, for DataFusion.
     pub fn provider_of_files(&self, paths: &BTreeSet<String>) -> Result<Arc<dyn TableProvider>> {
         let chosen = self.data_files().iter().filter(|file| paths.contains(&file.path)).cloned();

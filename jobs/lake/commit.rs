@@ -9,6 +9,7 @@ use object_store::path::Path;
 use serde_json::{Map, Value};
 
 use super::failpoint::{self, Point};
+use super::rewrite::tag;
 use super::root::Lake;
 use super::schema::{TableSpec, extends};
 use super::snapshot::Snapshot;
@@ -22,6 +23,8 @@ pub enum Replace {
     Nothing,
     /// All rows of these partitions; [`super::NULL_PARTITION`] names the rows without a partition value.
     Partitions(BTreeSet<String>),
+    /// These files. With `rows_stay` what is added has the rows of what is removed, packed otherwise.
+    Files { paths: BTreeSet<String>, rows_stay: bool },
     /// All rows. The table may get any other schema; otherwise it may only get further nullable columns.
     All,
 }
@@ -61,7 +64,7 @@ pub(super) async fn commit(
     lake: &Lake,
     spec: &TableSpec,
     base: &Snapshot,
-    adds: Vec<Add>,
+    mut adds: Vec<Add>,
     replace: Replace,
     unit: &Unit,
     info: Map<String, Value>,
@@ -71,6 +74,9 @@ pub(super) async fn commit(
         lake.forget(&paths).await;
         return Ok(Outcome::AlreadyDone { version: base.version() });
     }
+    if let Replace::Files { paths, rows_stay: true } = &replace {
+        tag(base, paths, &mut adds)?;
+    }
     let actions = match actions(spec, base, &adds, &replace) {
         Ok(actions) => actions,
         Err(e) => {
@@ -78,10 +84,13 @@ pub(super) async fn commit(
             return Err(e);
         }
     };
-    let operation = DeltaOperation::Write {
-        mode: if replace == Replace::Nothing { SaveMode::Append } else { SaveMode::Overwrite },
-        partition_by: spec.partition_by.clone().map(|column| vec![column]),
-        predicate: None,
+    let operation = match replace {
+        Replace::Files { rows_stay: true, .. } => DeltaOperation::Optimize { predicate: None, target_size: 0 },
+        _ => DeltaOperation::Write {
+            mode: if replace == Replace::Nothing { SaveMode::Append } else { SaveMode::Overwrite },
+            partition_by: spec.partition_by.clone().map(|column| vec![column]),
+            predicate: None,
+        },
     };
     let txn =
         Transaction::new_with_last_update(&unit.key, unit.fingerprint, Some(crate::clock::now().timestamp_millis()));
@@ -117,11 +126,13 @@ fn actions(spec: &TableSpec, base: &Snapshot, adds: &[Add], replace: &Replace) -
     let replaced = base.data_files().iter().filter(|file| match replace {
         Replace::Nothing => false,
         Replace::Partitions(partitions) => partitions.contains(&base.partition_of(file)),
+        Replace::Files { paths, .. } => paths.contains(&file.path),
         Replace::All => true,
     });
     let mut actions: Vec<Action> =
         spec.metadata_change(base.state().metadata())?.map(Action::Metadata).into_iter().collect();
-    actions.extend(removals(replaced));
+    let is_change = !matches!(replace, Replace::Files { rows_stay: true, .. });
+    actions.extend(removals(replaced, is_change));
     actions.extend(adds.iter().cloned().map(Action::Add));
     Ok(actions)
 }

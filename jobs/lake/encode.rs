@@ -18,6 +18,8 @@ use super::schema::TableSpec;
 use super::stats::delta_statistics;
 use crate::error::{Context, Error, Result};
 
+/// How names of files begin.
+pub(super) const PART: &str = "part";
 /// Bytes after which a file is closed and the next one begun: what one file may take of memory.
 const FILE_BYTES: usize = 96 << 20;
 /// Rows of a row group: small enough to skip by and to be held while it is encoded, large enough to compress well.
@@ -32,6 +34,8 @@ pub(super) struct Encoding {
     pub schema: SchemaRef,
     pub partition_by: Option<String>,
     pub properties: WriterProperties,
+    /// How the names of files begin.
+    pub prefix: &'static str,
     /// Set when the writer is gone and nobody wants the files any more.
     pub cancelled: AtomicBool,
 }
@@ -86,7 +90,7 @@ impl Encoding {
         if self.cancelled.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let name = format!("part-{}.zstd.parquet", uuid::Uuid::new_v4());
+        let name = format!("{}-{}.zstd.parquet", self.prefix, uuid::Uuid::new_v4());
         let relative = match (&self.partition_by, partition) {
             (Some(column), value) => format!("{column}={}/{name}", directory(value)),
             (None, _) => name,

@@ -12,6 +12,7 @@
 //! | `snapshot`, `provider` | reading: files, partitions, units; a DataFusion table |
 //! | `writer`, `encode`, `stats`, `commit` | writing |
 //! | `files`, `notes` | directories of plain files: model artifacts; files that come and go: runs under way |
+//! | `history`, `rewrite` | upkeep: what no version needs any longer; files written anew |
 //! | `failpoint` | places where tests end, fail or hold the process |
 //! | `raw` | raw input files by location pattern, `glob` the pattern |
 
@@ -23,9 +24,11 @@ mod error;
 mod failpoint;
 mod files;
 mod glob;
+mod history;
 mod notes;
 mod provider;
 mod raw;
+mod rewrite;
 mod root;
 mod schema;
 mod snapshot;
@@ -36,6 +39,7 @@ mod writer;
 
 pub use bounds::{Bounds, FileBounds};
 pub use commit::{Outcome, Replace, Unit};
+pub use history::{History, Obsolete, Stored};
 pub use raw::{Raw, RawFile};
 pub use root::Lake;
 pub use schema::{COMMENT, TableSpec, documented};

@@ -9,6 +9,7 @@ use chrono::NaiveDate;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use url::Url;
 
 use super::glob::Pattern;
 use super::root::{remote_store, root_url};
@@ -56,6 +57,11 @@ impl Raw {
             }
         };
         Ok(Raw { root: root.to_string(), storage })
+    }
+
+    /// The root as a URL that ends in a slash.
+    pub fn url(&self) -> Result<Url> {
+        root_url(&self.root)
     }
 
     /// Where this is, for messages.

@@ -64,12 +64,15 @@ impl Lake {
         Snapshot::load(self, table, None).await
     }
 
-    /// A version of a table; `None` where there is no table.
+    /// A version of a table; `None` where there is no table, or where its history does not reach back to it.
     ///
     /// # Errors
-    /// If the table does not have that version, or no longer.
+    /// If the table does not have that version yet.
     pub async fn snapshot_at(&self, table: &str, version: u64) -> Result<Option<Snapshot>> {
-        Snapshot::load(self, table, Some(version)).await
+        match Snapshot::load(self, table, Some(version)).await {
+            Err(_) if version < self.history(table).await?.first() => Ok(None),
+            loaded => loaded,
+        }
     }
 
     /// A writer on top of the newest version of the table, which is created empty if it is missing.
@@ -77,7 +80,7 @@ impl Lake {
     /// # Errors
     /// `Definition` if the table has another partition column, `Temporary` if storage fails.
     pub async fn writer(&self, spec: &TableSpec) -> Result<Writer> {
-        Writer::open(self, spec).await
+        Writer::open(self, spec, super::encode::PART).await
     }
 
     pub(super) fn store(&self) -> &Arc<dyn ObjectStore> {

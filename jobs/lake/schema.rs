@@ -20,6 +20,9 @@ pub fn documented(name: &str, data_type: DataType, nullable: bool, doc: &str) ->
 /// How long files and log entries that a later version no longer needs are kept, so that a decision can be replayed.
 const RETENTION: &str = "interval 400 days";
 
+/// The properties that say so. Set when a table is created, and by `maintain`.
+pub(super) const RETENTION_KEYS: [&str; 2] = ["delta.logRetentionDuration", "delta.deletedFileRetentionDuration"];
+
 /// A table to be written.
 #[derive(Debug, Clone)]
 pub struct TableSpec {
@@ -71,7 +74,8 @@ impl TableSpec {
             .with_name(self.name.clone())?
             .with_description(self.description.clone())?
             .with_schema(&self.kernel()?)?;
-        for (key, value) in self.properties() {
+        let kept = |key: &str| RETENTION_KEYS.contains(&key) && old.configuration().contains_key(key);
+        for (key, value) in self.properties().into_iter().filter(|(key, _)| !kept(key)) {
             new = new.add_config_key(key, value)?;
         }
         let same = serde_json::to_value(&new)? == serde_json::to_value(old)?;
@@ -81,8 +85,8 @@ impl TableSpec {
     /// History stays for as long as decisions are replayed, and nothing is cleaned up behind a reader's back.
     fn properties(&self) -> HashMap<String, String> {
         let mut properties = HashMap::from([
-            ("delta.logRetentionDuration".to_string(), RETENTION.to_string()),
-            ("delta.deletedFileRetentionDuration".to_string(), RETENTION.to_string()),
+            (RETENTION_KEYS[0].to_string(), RETENTION.to_string()),
+            (RETENTION_KEYS[1].to_string(), RETENTION.to_string()),
             ("delta.enableExpiredLogCleanup".to_string(), "false".to_string()),
             ("delta.checkpointInterval".to_string(), "20".to_string()),
         ]);

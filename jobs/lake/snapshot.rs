@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
-use deltalake::kernel::{Action, Remove};
+use deltalake::kernel::{Action, LogicalFileView, Remove};
 use deltalake::logstore::{LogStoreRef, get_actions};
 use deltalake::table::state::DeltaTableState;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::provider::DeltaFiles;
+use super::rewrite::{MADE_OF, PACKED};
 use super::root::Lake;
 use super::schema::arrow_schema;
 use crate::error::{Context, Error, Result};
@@ -42,6 +44,8 @@ pub(super) struct DataFile {
     pub rows: Option<u64>,
     pub partition: Option<String>,
     pub remove: Remove,
+    /// The files whose rows it has: itself, or those that were packed into it.
+    pub made_of: Vec<String>,
 }
 
 impl Snapshot {
@@ -89,13 +93,24 @@ impl Snapshot {
     }
 
     /// The files of each partition, below the table; everything under `""` where the table has no partitions.
-    /// Files never change: the same set of files is the same rows.
+    /// Files never change: the same set of files is the same rows. A packed file goes by what it was made of.
     pub fn partitions(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut partitions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for file in self.files.iter() {
-            partitions.entry(self.partition_of(file)).or_default().insert(file.path.clone());
+            partitions.entry(self.partition_of(file)).or_default().extend(file.made_of.iter().cloned());
         }
         partitions
+    }
+
+    /// A name of the table's rows: the same as long as no file but packed ones came or went.
+    pub fn content(&self) -> String {
+        let files: BTreeSet<&String> = self.files.iter().flat_map(|file| &file.made_of).collect();
+        let mut hasher = Sha256::new();
+        for file in files {
+            hasher.update(file.as_bytes());
+            hasher.update([0]);
+        }
+        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The rows of each partition; files without statistics count nothing.
@@ -221,6 +236,10 @@ impl Snapshot {
     pub(super) fn log(&self) -> &LogStoreRef {
         &self.log
     }
+
+    pub(super) fn lake(&self) -> &Lake {
+        &self.lake
+    }
 }
 
 fn data_files(state: &DeltaTableState, partition_by: Option<&str>) -> Vec<DataFile> {
@@ -233,8 +252,22 @@ fn data_files(state: &DeltaTableState, partition_by: Option<&str>) -> Vec<DataFi
             rows: view.num_records().and_then(|rows| u64::try_from(rows).ok()),
             partition: partition_by.and_then(|column| view.partition_values_map().remove(column).flatten()),
             remove: view.remove_action(true),
+            made_of: made_of(&view),
         })
         .collect();
     files.sort_by(|a, b| (&a.partition, &a.path).cmp(&(&b.partition, &b.path)));
     files
+}
+
+/// Only packed files have tags, and tags are dear to look at.
+fn made_of(view: &LogicalFileView) -> Vec<String> {
+    let path = view.path().to_string();
+    if !path.rsplit('/').next().is_some_and(|name| name.starts_with(PACKED)) {
+        return vec![path];
+    }
+    // What was deprecated is the whole action; there is no other way to a file's tags.
+    #[allow(deprecated)]
+    let tags = view.add_action().tags.unwrap_or_default();
+    let names = tags.get(MADE_OF).and_then(|names| serde_json::from_str(names.as_deref()?).ok());
+    names.unwrap_or_else(|| vec![path])
 }

@@ -46,7 +46,8 @@ struct Open {
 }
 
 impl Writer {
-    pub(super) async fn open(lake: &Lake, spec: &TableSpec) -> Result<Writer> {
+    /// `prefix` begins the names of its files.
+    pub(super) async fn open(lake: &Lake, spec: &TableSpec, prefix: &'static str) -> Result<Writer> {
         let schema = spec.canonical()?;
         let base = base(lake, spec).await?;
         if base.partition_by() != spec.partition_by.as_deref() {
@@ -63,6 +64,7 @@ impl Writer {
             schema: file_schema(&schema, spec.partition_by.as_deref()),
             partition_by: spec.partition_by.clone(),
             properties: properties(spec)?,
+            prefix,
             cancelled: AtomicBool::new(false),
         };
         // One more than there are processors: one file is usually waiting for the disk.
@@ -236,12 +238,13 @@ fn partition_value(values: &ArrayRef, row: usize) -> Result<Option<String>> {
 }
 
 /// The actions that make `snapshot`'s files disappear.
-pub(super) fn removals<'a>(files: impl Iterator<Item = &'a super::snapshot::DataFile>) -> Vec<Action> {
+pub(super) fn removals<'a>(files: impl Iterator<Item = &'a super::snapshot::DataFile>, is_change: bool) -> Vec<Action> {
     let now = crate::clock::now().timestamp_millis();
     files
         .map(|file| {
             let mut remove = file.remove.clone();
             remove.deletion_timestamp = Some(now);
+            remove.data_change = is_change;
             Action::Remove(remove)
         })
         .collect()

@@ -39,6 +39,9 @@ mod rows;
 mod tests;
 mod versions;
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, StringArray};
 use chrono::NaiveDate;
 
 use self::expect::Checked;
@@ -46,6 +49,7 @@ use self::load::Loader;
 use self::manifest::Manifest;
 use super::job::{Job, end_of};
 use super::progress::thousands;
+use super::suppression::Suppressions;
 use crate::clock;
 use crate::define::Source;
 use crate::define::source::FirstLoad;
@@ -67,6 +71,8 @@ pub struct SourceReport {
     pub unreadable: u64,
     /// Freshness and volume.
     pub checks: Vec<Checked>,
+    /// Rows of erased entities.
+    pub suppressed: u64,
     pub bytes: u64,
     pub seconds: f64,
     /// Of the table; `None` where there is none yet.
@@ -104,6 +110,13 @@ pub(crate) struct Night<'a> {
 /// `Data` if files or rows of a source broke its contract, after the other sources were loaded; `Temporary` if storage
 /// failed or another ingest ran at the same time.
 pub async fn run(job: &Job) -> Result<Vec<SourceReport>> {
+    through(job, job.date, "").await
+}
+
+/// Ingests the files of all nights from the job's to `last` at once. Rows are known from when the night of their file's
+/// day would have known them, had the nights run one after the other. Nights of runs whose ids begin with `unfinished`
+/// do not count as earlier ones: they were to do the same.
+pub async fn through(job: &Job, last: NaiveDate, unfinished: &str) -> Result<Vec<SourceReport>> {
     let session = job.session()?;
     let night = Night {
         lake: &job.lake,
@@ -116,22 +129,40 @@ pub async fn run(job: &Job) -> Result<Vec<SourceReport>> {
     };
     let sources: Vec<&Source> = job.project.sources.values().filter(|source| job.selected(&source.name)).collect();
     let steps = job.progress.steps("ingest", sources.len() as u64);
-    let reports = ingest(&night, &sources, || steps.advance(1)).await?;
+    let span = Span { last, unfinished };
+    let reports = ingest_span(&night, &sources, &span, || steps.advance(1)).await?;
     let (read, written) = reports.iter().fold((0, 0), |(read, written), r| (read + r.read, written + r.written));
     steps.done(&format!("{} rows read, {} written", thousands(read), thousands(written)));
     Ok(reports)
 }
 
+/// Which nights are ingested beside the first.
+struct Span<'a> {
+    last: NaiveDate,
+    unfinished: &'a str,
+}
+
 /// Ingests sources one after the other; `advance` is called after each.
+#[cfg(test)]
 pub(crate) async fn ingest(night: &Night<'_>, sources: &[&Source], advance: impl Fn()) -> Result<Vec<SourceReport>> {
+    ingest_span(night, sources, &Span { last: night.date, unfinished: "" }, advance).await
+}
+
+async fn ingest_span(
+    night: &Night<'_>,
+    sources: &[&Source],
+    span: &Span<'_>,
+    advance: impl Fn(),
+) -> Result<Vec<SourceReport>> {
     let mut manifest = Manifest::load(night.lake, night.session).await?;
     for source in sources {
         manifest.recover(night.lake, &source.name).await?;
     }
-    let latest = manifest.latest_night().map_or(night.date, |latest| latest.max(night.date));
+    let suppressed = Suppressions::load(night.lake, night.session).await?;
+    let latest = manifest.latest_night(span.unfinished).map_or(night.date, |latest| latest.max(night.date));
     let (mut reports, mut failures) = (Vec::new(), Vec::new());
     for source in sources {
-        match one(night, source, &mut manifest, latest).await {
+        match one(night, source, &mut manifest, latest, span.last, &suppressed).await {
             Ok(report) => reports.push(report),
             Err(failure) => failures.push(failure.context(format!("source {}", source.name))),
         }
@@ -144,13 +175,20 @@ pub(crate) async fn ingest(night: &Night<'_>, sources: &[&Source], advance: impl
     }
 }
 
-async fn one(night: &Night<'_>, source: &Source, manifest: &mut Manifest, latest: NaiveDate) -> Result<SourceReport> {
+async fn one(
+    night: &Night<'_>,
+    source: &Source,
+    manifest: &mut Manifest,
+    latest: NaiveDate,
+    last: NaiveDate,
+    suppressed: &Suppressions,
+) -> Result<SourceReport> {
     let started = clock::instant();
     let mut report = SourceReport { source: source.name.clone(), ..SourceReport::default() };
-    let files = listed(night, source, manifest, &mut report).await?;
+    let files = listed(night, source, manifest, last, &mut report).await?;
     let known = known_from(source, night.date, latest, manifest.is_first_load(&source.name));
     let key = key::fingerprint(night, source, manifest)?;
-    let loader = Loader::new(night, source, known, key)?;
+    let loader = Loader::new(night, source, known, key, suppressed)?;
     let loaded = loader.load(manifest, files, &mut report).await;
     report.seconds = started.elapsed().as_secs_f64();
     let (entries, loaded) = match loaded {
@@ -168,19 +206,20 @@ async fn one(night: &Night<'_>, source: &Source, manifest: &mut Manifest, latest
     Ok(report)
 }
 
-/// The files of a source up to D.
+/// The files of a source up to the last night.
 async fn listed(
     night: &Night<'_>,
     source: &Source,
     manifest: &Manifest,
+    last: NaiveDate,
     report: &mut SourceReport,
 ) -> Result<Vec<RawFile>> {
     let mut files = night.raw.list(&source.location).await?;
     let all = files.len();
-    files.retain(|file| file.date.is_none_or(|date| date <= night.date));
+    files.retain(|file| file.date.is_none_or(|date| date <= last));
     let place = format!("{}/{}", night.raw.root().trim_end_matches('/'), source.location);
     if files.is_empty() && manifest.is_first_load(&source.name) && !source.optional {
-        let later = if all > 0 { format!(" up to {} ({all} are of later days)", night.date) } else { String::new() };
+        let later = if all > 0 { format!(" up to {last} ({all} are of later days)") } else { String::new() };
         return Err(Error::data(format!(
             "there are no files{later}\n  looked for: {place}\n  help: deliver them, correct `location` or `--raw`, or \
              say `optional: true`"
@@ -221,12 +260,19 @@ fn known_from(source: &Source, date: NaiveDate, latest: NaiveDate, first: bool) 
 impl KnownFrom {
     fn of(&self, date: Option<NaiveDate>) -> Known {
         match date {
-            _ if !self.by_day => Known::At(self.tonight),
+            // A file of a later day is of a later night of the same run.
+            _ if !self.by_day => Known::At(date.map_or(self.tonight, |date| end_of(date).max(self.tonight))),
             Some(date) => Known::At(end_of(date)),
             None if self.is_static => Known::At(0),
             None => Known::OwnDay,
         }
     }
+}
+
+/// A value as tables have it where its column is pseudonymised.
+pub fn pseudonym(text: &str, key: &[u8]) -> Result<String> {
+    let column: ArrayRef = Arc::new(StringArray::from(vec![text]));
+    Ok(rows::pseudonyms(&column, key)?.as_string::<i32>().value(0).to_string())
 }
 
 /// One error of several, of the kind that matters most.

@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::lake::{Lake, Outcome, Raw, Snapshot, Unit};
 
 /// One job for one logical date.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Job {
     pub project: Project,
     pub catalog: Arc<Catalog>,
@@ -146,7 +146,7 @@ impl Job {
 
     /// A unit of work: the same key and fingerprint are committed once.
     pub fn unit(&self, job: &str, name: &str, definition: &str, pins: &Pins) -> Unit {
-        let inputs = pins.versions().to_string();
+        let inputs = pins.contents();
         Unit { key: format!("{job}:{name}:{}", self.date), fingerprint: fingerprint(&[definition, &inputs]) }
     }
 }
@@ -167,6 +167,12 @@ impl Pins {
 
     pub fn versions(&self) -> Value {
         self.0.iter().map(|(name, snapshot)| (name.clone(), json!(snapshot.version()))).collect::<Map<_, _>>().into()
+    }
+
+    /// What the inputs hold: it stays the same when files are packed.
+    pub fn contents(&self) -> String {
+        let all = self.0.iter().map(|(name, snapshot)| (name.clone(), json!(snapshot.content())));
+        Value::from(all.collect::<Map<_, _>>()).to_string()
     }
 
     /// A frame over all row versions, as night `as_of` knew them.

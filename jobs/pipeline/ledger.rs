@@ -1,13 +1,13 @@
 //! What a job read and wrote so far, so that a run that fails is recorded with what it did before.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::job::Written;
 
-/// Filled by a job while it works; emptied by who records it.
-#[derive(Debug, Default)]
-pub struct Ledger(Mutex<Entries>);
+/// Filled by a job while it works, and by the jobs it is made of; emptied by who records it.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger(Arc<Mutex<Entries>>);
 
 #[derive(Debug, Default)]
 pub struct Entries {

@@ -4,7 +4,10 @@
 //! [`job::Job`] (the compiled project, the lake, the night) to the lines of its result ([`job::Written`]).
 
 pub mod attributes;
+pub mod audits;
+pub mod backfill;
 pub mod check;
+pub mod erase;
 pub mod features;
 mod fingerprints;
 pub mod generate;
@@ -14,6 +17,7 @@ pub mod job;
 pub mod ledger;
 pub mod lineage;
 pub mod load;
+pub mod maintain;
 pub mod nightly;
 pub mod open;
 pub mod personal;
@@ -26,6 +30,7 @@ pub mod runs;
 pub mod score;
 pub mod spine;
 pub mod sql_features;
+pub mod suppression;
 pub mod tables;
 pub mod train;
 mod underway;

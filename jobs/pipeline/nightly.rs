@@ -32,8 +32,12 @@ pub async fn run(job: &Job) -> Result<Night> {
 
 /// Ingests the selected sources; a line per source.
 pub async fn ingest_lines(job: &Job) -> Result<Vec<Written>> {
-    let reports = ingest::run(job).await?;
-    Ok(reports
+    Ok(lines_of(ingest::run(job).await?))
+}
+
+/// A line per source.
+pub fn lines_of(reports: Vec<ingest::SourceReport>) -> Vec<Written> {
+    reports
         .into_iter()
         .map(|report| {
             let mut line = Written::unchanged(format!("tables/{}", report.source), report.status(), report.version);
@@ -46,6 +50,7 @@ pub async fn ingest_lines(job: &Job) -> Result<Vec<Written>> {
                 .detail("quarantined", json!(report.quarantined))
                 .detail("unreadable", json!(report.unreadable))
                 .detail("checks", json!(report.checks))
+                .detail("suppressed", json!(report.suppressed))
         })
-        .collect())
+        .collect()
 }

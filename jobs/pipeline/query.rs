@@ -109,7 +109,7 @@ pub async fn names(lake: &Lake) -> Result<Vec<String>> {
             names.push(if folder == "tables" { name } else { format!("{folder}.{name}") });
         }
     }
-    for name in ["runs", "manifest", "registry"] {
+    for name in ["runs", "manifest", "registry", "audits", "erasures", "suppressions"] {
         if lake.snapshot(name).await?.is_some() {
             names.push(name.to_string());
         }

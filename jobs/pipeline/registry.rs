@@ -20,7 +20,7 @@ pub struct Event {
     pub model: String,
     pub version: String,
     pub logical_date: NaiveDate,
-    /// `trained`, `refused` or `promoted`.
+    /// `trained`, `refused`, `promoted` or `erased`.
     pub event: String,
     /// Fingerprint of what the version was trained from.
     pub inputs: String,
@@ -41,7 +41,7 @@ fn schema() -> SchemaRef {
         text("model", "The model's name."),
         text("version", "The version; its artifact is models/<model>/<version>/."),
         documented("logical_date", DataType::Date32, false, "The night."),
-        text("event", "trained, refused or promoted."),
+        text("event", "trained, refused, promoted or erased."),
         text("inputs", "Fingerprint of definition and data versions."),
         text("metrics", "Metrics out of sample, as JSON."),
         text("note", "Why."),
@@ -56,16 +56,20 @@ pub async fn events(job: &Job, model: &str) -> Result<Vec<Event>> {
     let rows = frame.filter(col("model").eq(datafusion::prelude::lit(model)))?.collect().await?;
     let mut events: Vec<Event> = rows.iter().flat_map(read).collect();
     events.retain(|event| event.logical_date <= job.date);
-    let rank = |event: &str| ["trained", "refused", "promoted"].iter().position(|e| *e == event);
+    let rank = |event: &str| ["trained", "refused", "promoted", ERASED].iter().position(|e| *e == event);
     events.sort_by(|a, b| {
         (a.logical_date, rank(&a.event), &a.version).cmp(&(b.logical_date, rank(&b.event), &b.version))
     });
     Ok(events)
 }
 
-/// The version promoted last.
+/// The event of a version whose artifact is gone, because it named an erased entity.
+pub const ERASED: &str = "erased";
+
+/// The version promoted last that still has its artifact.
 pub fn champion(events: &[Event]) -> Option<&Event> {
-    events.iter().rev().find(|event| event.event == "promoted")
+    let is_erased = |event: &Event| events.iter().any(|e| e.event == ERASED && e.version == event.version);
+    events.iter().rev().find(|event| event.event == "promoted" && !is_erased(event))
 }
 
 /// Appends events in one commit: a version that may be promoted is never seen trained only. Those that are there

@@ -11,23 +11,36 @@ use chrono::NaiveDate;
 use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 
+use super::audits::Ledger;
 use super::job::{Job, Pins, Written, definition_text};
 use super::progress::thousands;
 use crate::define::Table;
-use crate::define::table::Materialized;
+use crate::define::table::{AuditCheck, Materialized};
+use crate::engine::plan::audits::Audited;
 use crate::engine::plan::known::Days;
-use crate::engine::plan::{audits, known, versions};
+use crate::engine::plan::{audits, known, measures, versions};
 use crate::engine::session::Session;
 use crate::error::{Context, Error, Result};
 use crate::lake::{Replace, Snapshot, TableSpec, Unit, Writer};
 
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
+    let mut ledger = Ledger::open(job).await?;
+    let mut failed = None;
     for table in job.project.tables.values().filter(|t| job.selected(&t.name)) {
-        let line = refresh(job, table).await.with_context(|| format!("table {}", table.name))?;
-        job.ledger.wrote(&line);
-        written.push(line);
+        match refresh(job, table, &mut ledger).await.with_context(|| format!("table {}", table.name)) {
+            Ok(line) => {
+                job.ledger.wrote(&line);
+                written.push(line);
+            }
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
     }
+    let noted = ledger.commit().await;
+    failed.map_or(Ok(()), Err).and(noted)?;
     Ok(written)
 }
 
@@ -100,7 +113,7 @@ async fn changes(
     Ok((scope, true))
 }
 
-async fn refresh(job: &Job, table: &Table) -> Result<Written> {
+async fn refresh(job: &Job, table: &Table, ledger: &mut Ledger<'_>) -> Result<Written> {
     let path = format!("tables/{}", table.name);
     let step = job.progress.step(&path);
     let pins = job.pin(table.inputs.iter().map(String::as_str)).await?;
@@ -110,16 +123,23 @@ async fn refresh(job: &Job, table: &Table) -> Result<Written> {
         return Ok(Written::unchanged(path, status, decision.existing.map(|existing| existing.version())));
     }
     let mut writer = job.lake.writer(&spec(job, table)?).await?;
+    let mut measured = Measured::default();
     for range in ranges(&decision.scope) {
-        write_range(job, table, &pins, decision.held(), range, &mut writer).await?;
+        write_range(job, table, &pins, decision.held(), range, (&mut writer, ledger, &mut measured)).await?;
     }
+    measured.judge(job, table, decision.held(), ledger).await?;
     let replace = match &decision.scope {
         Scope::Days(days) => Replace::Partitions(days.iter().map(ToString::to_string).collect()),
         Scope::All(_) | Scope::Nothing(_) => Replace::All,
     };
     let info = job.commit_info("tables", &decision.definition, &pins);
     let outcome = writer.commit(replace, &decision.unit, info).await?;
-    let written = Written::new(path, &outcome, step.seconds());
+    let mut written = Written::new(path, &outcome, step.seconds());
+    let warnings = ledger.warnings(table);
+    if !warnings.is_empty() {
+        written.status += &format!("; warns: {}", warnings.join(", "));
+        written = written.detail("warnings", warnings);
+    }
     step.done(&format!("{} rows", thousands(written.rows)));
     Ok(written)
 }
@@ -131,7 +151,7 @@ async fn write_range(
     pins: &Pins,
     held: Option<&Snapshot>,
     range: Option<Days>,
-    writer: &mut Writer,
+    (writer, ledger, measured): (&mut Writer, &mut Ledger<'_>, &mut Measured),
 ) -> Result<()> {
     let session = job.session()?;
     let mut inputs = HashMap::new();
@@ -143,7 +163,8 @@ async fn write_range(
         Some(held) => versions::merge(held_rows(&session, held, range)?, computed, &table.key, job.as_of()).await?,
         None => versions::first(computed)?,
     };
-    audit(job, &session, table, rows.clone()).await?;
+    ledger.note(table, audit(job, &session, table, rows.clone()).await?)?;
+    measured.rows(job, &session, table, &rows, range).await?;
     let mut stream = sorted(rows, table)?.execute_stream().await?;
     while let Some(batch) = stream.next().await {
         writer.write(&batch?).await?;
@@ -161,14 +182,63 @@ fn held_rows(session: &Session, existing: &Snapshot, range: Option<Days>) -> Res
 }
 
 /// Runs the table's audits over the rows that would be current.
-async fn audit(job: &Job, session: &Session, table: &Table, rows: DataFrame) -> Result<()> {
+async fn audit(job: &Job, session: &Session, table: &Table, rows: DataFrame) -> Result<Vec<Audited>> {
     let mut others = HashMap::new();
     for name in table.audited_against() {
         let pins = job.pin([name.as_str()]).await?;
         others.insert(name.clone(), pins.current(session, &name, job.as_of())?);
     }
-    let failures = audits::run(session.context(), table, rows, &others).await?;
-    audits::into_error(table, failures).map_or(Ok(()), Err)
+    audits::run(session.context(), table, rows, &others).await
+}
+
+/// What the audits of a table measure, over the runs of days that are computed.
+#[derive(Default)]
+struct Measured {
+    values: Vec<Option<f64>>,
+}
+
+impl Measured {
+    async fn rows(
+        &mut self,
+        job: &Job,
+        session: &Session,
+        table: &Table,
+        rows: &DataFrame,
+        range: Option<Days>,
+    ) -> Result<()> {
+        let is_night = range.is_none_or(|(from, to)| (from..=to).contains(&job.date));
+        let values = measures::measure(session.context(), table, rows, job.date).await?;
+        self.values.resize(values.len(), None);
+        for ((audit, value), kept) in measures::measured(table).iter().zip(values).zip(&mut self.values) {
+            match audit.check {
+                AuditCheck::Freshness(_) => *kept = newest(*kept, value),
+                // A trend says nothing of other days.
+                _ if is_night => *kept = value,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A table is also as fresh as the rows that stay in it.
+    async fn judge(mut self, job: &Job, table: &Table, held: Option<&Snapshot>, ledger: &mut Ledger<'_>) -> Result<()> {
+        let fresh = measures::measured(table).iter().any(|audit| matches!(audit.check, AuditCheck::Freshness(_)));
+        if let Some(held) = held.filter(|_| fresh && table.materialized == Materialized::Incremental) {
+            let session = job.session()?;
+            let rows = session.context().read_table(held.provider()?)?;
+            let values = measures::measure(session.context(), table, &rows, job.date).await?;
+            for ((audit, value), kept) in measures::measured(table).iter().zip(values).zip(&mut self.values) {
+                if matches!(audit.check, AuditCheck::Freshness(_)) {
+                    *kept = newest(*kept, value);
+                }
+            }
+        }
+        ledger.judge(table, &self.values)
+    }
+}
+
+fn newest(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    a.into_iter().chain(b).reduce(f64::max)
 }
 
 /// Rows of a day together, and in event order within it, which is how features read them.
@@ -200,7 +270,8 @@ fn spec(job: &Job, table: &Table) -> Result<TableSpec> {
     })
 }
 
-/// The days whose inputs changed since the last commit, widened by lookback and lookahead.
+/// The days whose inputs changed since the last commit, widened by lookback and lookahead: they have other files, or
+/// rows that an earlier night knew otherwise, where several nights were ingested at once.
 async fn changed_days(
     job: &Job,
     table: &Table,
@@ -208,7 +279,16 @@ async fn changed_days(
     last: &serde_json::Map<String, serde_json::Value>,
 ) -> Result<Scope> {
     let mut changed = BTreeSet::new();
+    let night = last.get("logical_date").and_then(|d| d.as_str()).and_then(|d| d.parse::<NaiveDate>().ok());
+    let Some(night) = night else { return Ok(Scope::All("it does not say of which night it is")) };
     for (name, now) in &pins.0 {
+        if night < job.date {
+            let moved = now.partitions_within(&["_known_from", "_known_until"], super::job::end_of(night), job.as_of());
+            if now.partition_by().is_none() && !moved.is_empty() {
+                return Ok(Scope::All("an input that has no days changed"));
+            }
+            changed.extend(days(moved.iter())?);
+        }
         let version = last.get("inputs").and_then(|i| i.get(name)).and_then(|v| v.as_u64());
         let Some(version) = version else { return Ok(Scope::All("it was not made of these inputs")) };
         if version == now.version() {
@@ -245,11 +325,12 @@ fn different(
     before: &BTreeMap<String, BTreeSet<String>>,
     now: &BTreeMap<String, BTreeSet<String>>,
 ) -> Result<Vec<NaiveDate>> {
-    let days: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-    days.into_iter()
-        .filter(|day| before.get(*day) != now.get(*day))
-        .map(|day| day.parse().map_err(|_| Error::internal(format!("partition {day} is no date"))))
-        .collect()
+    let all: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    days(all.into_iter().filter(|day| before.get(*day) != now.get(*day)))
+}
+
+fn days<'a>(partitions: impl Iterator<Item = &'a String>) -> Result<Vec<NaiveDate>> {
+    partitions.map(|day| day.parse().map_err(|_| Error::internal(format!("partition {day} is no date")))).collect()
 }
 
 /// Runs of consecutive days; `None` is all days.

@@ -107,7 +107,7 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
 
 /// Everything a version follows from: definitions, input versions.
 fn inputs_fingerprint(job: &Job, model: &Model, pins: &Pins) -> Result<String> {
-    let mut parts = vec![definition_text(model)?, pins.versions().to_string()];
+    let mut parts = vec![definition_text(model)?, pins.contents()];
     let groups: Vec<&FeatureGroup> = job.project.groups.values().collect();
     for group in groups {
         parts.push(definition_text(group)?);

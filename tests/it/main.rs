@@ -5,8 +5,11 @@
 
 mod agree;
 mod attributes;
+mod audits;
+mod backfill;
 mod bad_definitions;
 mod bad_input;
+mod erase;
 mod functions;
 mod guarantees;
 mod house;
@@ -16,6 +19,7 @@ mod keys;
 mod leaks;
 mod lender;
 mod lineage;
+mod maintain;
 mod naive;
 mod night;
 mod night_plan;

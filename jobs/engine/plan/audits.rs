@@ -17,13 +17,28 @@ use super::scalars::row_text;
 use crate::define::Table;
 use crate::define::diagnostic::Diagnostic;
 use crate::define::table::{AuditCheck, Materialized};
+use crate::define::trend::Severity;
 use crate::engine::session::error;
 use crate::error::{Context, Error, Result};
 
 /// How many bad rows a failure shows.
 const SAMPLES: usize = 3;
 
-/// Runs every audit; a failure says where the audit was written, how many rows are bad, and shows a few.
+/// What an audit found.
+#[derive(Debug, Clone)]
+pub struct Audited {
+    pub name: String,
+    pub severity: Severity,
+    /// Rows that broke it.
+    pub bad: Option<u64>,
+    /// What it measured.
+    pub value: Option<f64>,
+    /// What was expected, if it failed.
+    pub expected: Option<String>,
+    pub failure: Option<Diagnostic>,
+}
+
+/// Runs every audit that looks at rows; a failure says where the audit was written, how many rows are bad, and shows a few.
 ///
 /// `rows` are what is about to be committed, in all versions; audits see the current ones. `others` are the relations
 /// that [`Table::audited_against`] names. Beside what the table declares, its key must be unique and not null, and the event time of
@@ -38,7 +53,7 @@ pub async fn run(
     table: &Table,
     rows: DataFrame,
     others: &HashMap<String, DataFrame>,
-) -> Result<Vec<Diagnostic>> {
+) -> Result<Vec<Audited>> {
     let mut planner = Planner::new(ctx.state());
     for (name, frame) in others {
         planner.add(name, current(frame)?);
@@ -53,13 +68,13 @@ pub async fn run(
         |query: &str| -> Result<DataFrame> { Ok(DataFrame::new(ctx.state(), planner.plan(query).map_err(error)?)) };
     let checks = checks(table);
     let counts = count(&frame, &checks).await.with_context(|| format!("the audits of {}", table.name))?;
-    let mut failures = Vec::new();
+    let mut audited = Vec::new();
     for (check, counted) in checks.iter().zip(counts) {
         let doing = || format!("the audit {} of {}", check.name, table.name);
         let failure = match (&check.bad, counted) {
             (Bad::Count { min, max }, Some(rows)) => {
                 let wrong = rows < *min || max.is_some_and(|max| rows > max);
-                wrong.then(|| (format!("{rows} rows"), expected_count(*min, *max)))
+                wrong.then(|| (0, format!("{rows} rows"), expected_count(*min, *max)))
             }
             (_, Some(0)) => None,
             (Bad::Where(condition), known) => {
@@ -71,12 +86,16 @@ pub async fn run(
             }
             (Bad::Count { .. }, None) => None,
         };
-        if let Some((found, expected)) = failure {
+        let bad = Some(failure.as_ref().map_or(0, |(bad, ..)| *bad));
+        let value = counted.filter(|_| matches!(check.bad, Bad::Count { .. })).map(|rows| rows as f64);
+        let expected = failure.as_ref().map(|(.., expected)| expected.clone());
+        let failure = failure.map(|(_, found, expected)| {
             let message = format!("audit {} of {} fails", check.name, table.name);
-            failures.push(table.origin.at(&check.path, message).found(found).expected(expected));
-        }
+            table.origin.at(&check.path, message).found(found).expected(expected)
+        });
+        audited.push(Audited { name: check.name.clone(), severity: check.severity, bad, value, expected, failure });
     }
-    Ok(failures)
+    Ok(audited)
 }
 
 /// In one pass: how many rows there are, and how many are bad; `None` for audits that take a query of their own.
@@ -117,6 +136,7 @@ pub fn into_error(table: &Table, failures: Vec<Diagnostic>) -> Option<Error> {
 struct Check {
     name: String,
     path: String,
+    severity: Severity,
     bad: Bad,
 }
 
@@ -133,7 +153,8 @@ enum Bad {
 
 /// What the table declares, and what its key and event time imply.
 fn checks(table: &Table) -> Vec<Check> {
-    let implied = |name: &str, path: &str, bad| Check { name: name.into(), path: path.into(), bad };
+    let implied =
+        |name: &str, path: &str, bad| Check { name: name.into(), path: path.into(), severity: Severity::Fail, bad };
     let mut checks = Vec::new();
     if let Some(time) = table.event_time.as_ref().filter(|_| table.materialized == Materialized::Incremental) {
         checks.push(implied("event_time is not null", "event_time", not_null(std::slice::from_ref(time))));
@@ -150,8 +171,10 @@ fn checks(table: &Table) -> Vec<Check> {
             AuditCheck::Relationships { column, to_table, to_column } => related(column, to_table, to_column),
             AuditCheck::Query(query) => Bad::Rows(query.clone()),
             AuditCheck::RowCount { min, max } => Bad::Count { min: *min, max: *max },
+            // Measured by `measures`, over the table as a whole.
+            AuditCheck::Freshness(_) | AuditCheck::Trend(_) => continue,
         };
-        checks.push(Check { name: audit.name.clone(), path: audit.path.clone(), bad });
+        checks.push(Check { name: audit.name.clone(), path: audit.path.clone(), severity: audit.severity, bad });
     }
     checks
 }
@@ -184,7 +207,7 @@ fn related(column: &str, to_table: &str, to_column: &str) -> Bad {
     ))
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -196,7 +219,7 @@ fn expected_count(min: u64, max: Option<u64>) -> String {
 }
 
 /// How many bad rows there are (where that is not `known`) and what some look like; `None` if there are none.
-async fn bad_rows(frame: DataFrame, known: Option<u64>) -> Result<Option<(String, String)>> {
+async fn bad_rows(frame: DataFrame, known: Option<u64>) -> Result<Option<(u64, String, String)>> {
     let some = frame.clone().limit(0, Some(SAMPLES)).map_err(error)?.collect().await.map_err(error)?;
     let mut samples = Vec::new();
     for batch in &some {
@@ -212,11 +235,11 @@ async fn bad_rows(frame: DataFrame, known: Option<u64>) -> Result<Option<(String
         None => frame.count().await.map_err(error)? as u64,
     };
     let plural = if count == 1 { "row" } else { "rows" };
-    Ok(Some((format!("{count} bad {plural}, such as\n{}", samples.join("\n")), "none".into())))
+    Ok(Some((count, format!("{count} bad {plural}, such as\n{}", samples.join("\n")), "none".into())))
 }
 
 /// Current versions only, without our own columns.
-fn current(frame: &DataFrame) -> Result<Arc<dyn TableSource>> {
+pub(super) fn current(frame: &DataFrame) -> Result<Arc<dyn TableSource>> {
     let column = |name: &str| Expr::Column(Column::from_name(name));
     let mut frame = frame.clone();
     if frame.schema().has_column_with_unqualified_name(KNOWN_UNTIL) {

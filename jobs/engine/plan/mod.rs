@@ -15,6 +15,7 @@ mod fault;
 mod join;
 pub mod known;
 pub mod lineage;
+pub mod measures;
 mod models;
 mod planner;
 mod relation;

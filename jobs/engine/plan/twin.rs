@@ -1,6 +1,6 @@
 //! A table's YAML twin against what its query really gives: key, times, docs and audits must name output columns.
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::empty::EmptyTable;
 use datafusion::datasource::provider_as_source;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use super::fault::faults;
 use super::relation::EVENT_DATE;
 use crate::define::diagnostic::Diagnostic;
 use crate::define::table::{Audit, AuditCheck};
+use crate::define::trend::Measure;
 use crate::define::types::timestamp;
 use crate::define::types::type_name;
 use crate::define::{Project, Table};
@@ -73,6 +74,17 @@ pub fn check_audits(catalog: &Catalog, project: &Project, table: &Table, out: &m
             }
             AuditCheck::RowCount { .. } => {}
             AuditCheck::Query(sql) => check_query(catalog, table, audit, sql, out),
+            AuditCheck::Freshness(freshness) => {
+                known_columns(table, &schema, &path("freshness.column"), one(&freshness.column), out);
+                let instant = |field: &Field| matches!(field.data_type(), DataType::Timestamp(..) | DataType::Date32);
+                if let Ok(field) = schema.field_with_name(&freshness.column)
+                    && !instant(field)
+                {
+                    let d = table.origin.at(&path("freshness.column"), format!("`{}` is no instant", field.name()));
+                    out.push(d.found(type_name(field.data_type())).expected("a timestamp or a date"));
+                }
+            }
+            AuditCheck::Trend(trend) => check_measure(table, &schema, &path("trend.measure"), &trend.measure, out),
         }
     }
 }
@@ -103,6 +115,18 @@ fn check_relationship(
     {
         let d = table.origin.at(path, format!("`{column}` and `{to_table}.{to_column}` are of different types"));
         out.push(d.found(type_name(there.data_type())).expected(type_name(here.data_type())));
+    }
+}
+
+fn check_measure(table: &Table, schema: &Schema, path: &str, measure: &Measure, out: &mut Vec<Diagnostic>) {
+    let Some(column) = measure.column() else { return };
+    known_columns(table, schema, path, std::slice::from_ref(column), out);
+    if let Ok(field) = schema.field_with_name(column)
+        && matches!(measure, Measure::Sum(_) | Measure::Mean(_))
+        && !field.data_type().is_numeric()
+    {
+        let d = table.origin.at(path, format!("`{column}` is no number"));
+        out.push(d.found(type_name(field.data_type())).expected("a column of numbers"));
     }
 }
 

@@ -24,6 +24,7 @@ use crate::engine::plan::EVENT_DATE;
 use crate::error::{Error, Kind, Result};
 use crate::lake::{Outcome, RawFile, Replace, Snapshot, TableSpec, Unit, Writer};
 use crate::pipeline::job::{definition_text, fingerprint};
+use crate::pipeline::suppression::Suppressions;
 
 /// An error, and what is to be recorded of the files nevertheless.
 type Failure = (Error, Vec<Entry>);
@@ -67,6 +68,7 @@ struct File {
     read: u64,
     written: u64,
     duplicate: u64,
+    suppressed: u64,
     bad: Vec<Bad>,
 }
 
@@ -86,8 +88,9 @@ impl<'a> Loader<'a> {
         source: &'a Source,
         known: KnownFrom,
         pii_key: Option<String>,
+        suppressed: &Suppressions,
     ) -> Result<Loader<'a>> {
-        let reader = RowReader::new(night, source)?;
+        let reader = RowReader::new(night, source)?.suppressing(suppressed);
         let schema = Arc::clone(&reader.schema);
         let stored =
             |names: &[String]| -> Vec<usize> { names.iter().filter_map(|n| schema.index_of(n).ok()).collect() };
@@ -146,7 +149,8 @@ impl<'a> Loader<'a> {
         let mut entries = self.skip(manifest, unreadable, report);
         entries.extend(redelivered.iter().map(|file| self.redelivered(file)));
         if let Some(replaced) = replaced {
-            self.check_share(&files).map_err(plain)?;
+            let nights: BTreeSet<NaiveDate> = files.iter().map(|file| self.night_of(&file.raw)).collect();
+            nights.into_iter().try_for_each(|night| self.check_share(&files, night)).map_err(plain)?;
             let read = files.iter().filter(|file| file.is_new).map(|file| self.entry(file));
             entries.extend(read.collect::<Result<Vec<_>>>().map_err(plain)?);
             self.commit(writer, replaced, &files, &entries, report).await.map_err(plain)?;
@@ -157,6 +161,7 @@ impl<'a> Loader<'a> {
             report.written += entry.rows_written as u64;
             report.duplicate += entry.duplicates as u64;
             report.quarantined += entry.quarantined as u64;
+            report.suppressed += entry.suppressed as u64;
         }
         Ok(entries)
     }
@@ -206,6 +211,7 @@ impl<'a> Loader<'a> {
                         read: 0,
                         written: 0,
                         duplicate: 0,
+                        suppressed: 0,
                         bad: Vec::new(),
                     });
                 }
@@ -330,7 +336,7 @@ impl<'a> Loader<'a> {
             let file = &mut files[i];
             match rows {
                 Ok(rows) => {
-                    (file.read, file.bad) = (rows.read, rows.bad);
+                    (file.read, file.bad, file.suppressed) = (rows.read, rows.bad, rows.suppressed);
                     for (day, batches) in rows.by_day {
                         let counted = file.is_new;
                         let batches = batches.into_iter().map(|batch| Incoming { file: i, counted, batch });
@@ -430,10 +436,15 @@ impl<'a> Loader<'a> {
         Ok(changed)
     }
 
+    /// The night that ingests a file: where several are ingested at once, that of its day.
+    fn night_of(&self, raw: &RawFile) -> NaiveDate {
+        raw.date.map_or(self.night.date, |date| date.max(self.night.date))
+    }
+
     /// # Errors
-    /// `Data` if more rows are bad than the source allows, with the first of them.
-    fn check_share(&self, files: &[File]) -> Result<()> {
-        let new = || files.iter().filter(|file| file.is_new);
+    /// `Data` if more rows of a night are bad than the source allows, with the first of them.
+    fn check_share(&self, files: &[File], night: NaiveDate) -> Result<()> {
+        let new = || files.iter().filter(|file| file.is_new && self.night_of(&file.raw) == night);
         let read: u64 = new().map(|file| file.read).sum();
         let bad: usize = new().map(|file| file.bad.iter().filter(|bad| bad.counts).count()).sum();
         let share = bad as f64 / read.max(1) as f64;
@@ -492,7 +503,7 @@ impl<'a> Loader<'a> {
         match replace {
             Replace::Nothing => false,
             Replace::Partitions(partitions) => !partitions.is_empty(),
-            Replace::All => true,
+            Replace::All | Replace::Files { .. } => true,
         }
     }
 
@@ -502,7 +513,8 @@ impl<'a> Loader<'a> {
         entry.rows_written = file.written as i64;
         entry.duplicates = file.duplicate as i64;
         entry.quarantined = file.bad.len() as i64;
-        let became = file.written + file.duplicate + file.bad.len() as u64;
+        entry.suppressed = file.suppressed as i64;
+        let became = file.written + file.duplicate + file.bad.len() as u64 + file.suppressed;
         if file.read != became || file.read != file.inspected.rows {
             return Err(Error::internal(format!(
                 "{}: {} rows seen, {} read, {} written, {} duplicate, {} quarantined do not add up",
@@ -530,12 +542,13 @@ impl<'a> Loader<'a> {
             checksum,
             size: raw.size as i64,
             stamp: raw.stamp.clone(),
-            night: self.night.date,
+            night: self.night_of(raw),
             known_from,
             rows_read: 0,
             rows_written: 0,
             duplicates: 0,
             quarantined: 0,
+            suppressed: 0,
             status: status.into(),
             error: None,
             run_id: self.night.run_id.into(),

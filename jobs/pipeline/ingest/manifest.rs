@@ -37,6 +37,9 @@ pub(crate) struct Entry {
     pub rows_written: i64,
     pub duplicates: i64,
     pub quarantined: i64,
+    /// Rows of erased entities.
+    #[serde(default)]
+    pub suppressed: i64,
     /// `ok`, `redelivered` (content that was ingested before, not read again) or `unreadable`.
     pub status: String,
     pub error: Option<String>,
@@ -96,8 +99,10 @@ impl Manifest {
         self.entries.extend(entries);
     }
 
-    pub(super) fn latest_night(&self) -> Option<NaiveDate> {
-        self.entries.iter().filter(|e| e.is_ingested()).map(|e| e.night).max()
+    /// The latest night ingested, but for those of runs whose ids begin with `unfinished`, if it is not empty.
+    pub(super) fn latest_night(&self, unfinished: &str) -> Option<NaiveDate> {
+        let counts = |e: &&Entry| e.is_ingested() && (unfinished.is_empty() || !e.run_id.starts_with(unfinished));
+        self.entries.iter().filter(counts).map(|e| e.night).max()
     }
 
     /// The last entry that says with which key its rows were pseudonymised.
@@ -183,7 +188,7 @@ impl Entry {
 
 fn schema() -> SchemaRef {
     let field = |name: &str, data_type: DataType, doc: &str| {
-        let nullable = ["known_from", "error", "pii_key"].contains(&name);
+        let nullable = ["known_from", "error", "pii_key", "suppressed"].contains(&name);
         documented(name, data_type, nullable, doc)
     };
     Arc::new(Schema::new(vec![
@@ -195,7 +200,7 @@ fn schema() -> SchemaRef {
         field("stamp", DataType::Utf8, "Entity tag or time of modification when it was read."),
         field("night", DataType::Date32, "The logical date of the run that ingested it."),
         field("known_from", timestamp(), "From when its rows were known; null: each from the end of its own day."),
-        field("rows_read", DataType::Int64, "written + duplicates + quarantined."),
+        field("rows_read", DataType::Int64, "written + duplicates + quarantined + suppressed."),
         field("rows_written", DataType::Int64, "Rows that became versions of the table."),
         field(
             "duplicates",
@@ -207,6 +212,7 @@ fn schema() -> SchemaRef {
         field("error", DataType::Utf8, "Why it could not be read."),
         field("run_id", DataType::Utf8, "The run, as in runs."),
         field("pii_key", DataType::Utf8, "Salted fingerprint of the key of pseudonyms; null where none was needed."),
+        field("suppressed", DataType::Int64, "Rows of erased entities, which were left out."),
     ]))
 }
 
@@ -231,6 +237,7 @@ fn batch(first: usize, entries: &[Entry]) -> Result<RecordBatch> {
         Arc::new(StringArray::from_iter(entries.iter().map(|e| e.error.as_deref()))),
         text(|e| &e.run_id),
         Arc::new(StringArray::from_iter(entries.iter().map(|e| e.pii_key.as_deref()))),
+        number(|e| e.suppressed),
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)
 }
@@ -246,6 +253,8 @@ fn read(batch: &RecordBatch, entries: &mut Vec<(i64, Entry)>) -> Result<()> {
     let errors = text("error")?;
     // Added later than the rest.
     let keys = batch.column_by_name("pii_key").map(|column| column.as_string::<i32>());
+    // Manifests of earlier versions do not have it.
+    let suppressed = batch.column_by_name("suppressed").map(|column| column.as_primitive::<Int64Type>());
     for row in 0..batch.num_rows() {
         let night = NaiveDate::from_epoch_days(nights.value(row));
         let entry = Entry {
@@ -264,6 +273,7 @@ fn read(batch: &RecordBatch, entries: &mut Vec<(i64, Entry)>) -> Result<()> {
             error: errors.is_valid(row).then(|| errors.value(row).into()),
             run_id: text("run_id")?.value(row).into(),
             pii_key: keys.filter(|keys| keys.is_valid(row)).map(|keys| keys.value(row).into()),
+            suppressed: suppressed.filter(|s| s.is_valid(row)).map_or(0, |s| s.value(row)),
         };
         entries.push((number("sequence")?.value(row), entry));
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
+use serde::Serialize;
 
 use super::manifest::{Manifest, Seen};
 use crate::define::Source;
@@ -10,7 +11,7 @@ use crate::error::{Context, Result};
 use crate::pipeline::job::Job;
 
 /// New and changed files of a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pending {
     pub source: String,
     pub files: u64,

@@ -1,6 +1,6 @@
 //! A raw file → rows as the table has them: converted, derived, checked, pseudonymised, by day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -28,6 +28,7 @@ use crate::define::types::{DAY, DataType};
 use crate::engine::plan::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL, Relation};
 use crate::error::{Context, Error, Result};
 use crate::pipeline::job::hex;
+use crate::pipeline::suppression::Suppressions;
 
 /// Of a row that is none, in quarantine.
 const SHOWN_CHARS: usize = 1_000;
@@ -41,6 +42,7 @@ pub(super) struct RowReader {
     raw: SchemaRef,
     derived: Vec<(String, Arc<dyn PhysicalExpr>)>,
     pii_key: Option<Vec<u8>>,
+    suppressed: Suppressions,
 }
 
 /// Rows of one file within a range of days.
@@ -50,6 +52,8 @@ pub(super) struct Rows {
     /// the file. With the schema of the table on disk.
     pub by_day: BTreeMap<i32, Vec<RecordBatch>>,
     pub read: u64,
+    /// Rows of erased entities.
+    pub suppressed: u64,
     /// Rows that broke the contract, whatever their day.
     pub bad: Vec<Bad>,
 }
@@ -70,7 +74,19 @@ impl RowReader {
             derived.push((name.clone(), planned));
         }
         let schema = Relation::of_source(source).storage_schema();
-        Ok(RowReader { source: source.clone(), schema, raw, derived, pii_key: night.pii_key.clone() })
+        Ok(RowReader {
+            source: source.clone(),
+            schema,
+            raw,
+            derived,
+            pii_key: night.pii_key.clone(),
+            suppressed: Suppressions::default(),
+        })
+    }
+
+    /// Leaves out the rows of erased entities.
+    pub(super) fn suppressing(self, suppressed: &Suppressions) -> RowReader {
+        RowReader { suppressed: suppressed.clone(), ..self }
     }
 
     /// Reads the rows of a file whose day is in `window`. Blocks: for a blocking thread.
@@ -83,7 +99,13 @@ impl RowReader {
         for piece in Opened::new(&self.source, path, bytes)?.read(&wanted)? {
             let piece = piece?;
             let (batch, faults) = self.whole(&piece.batch)?;
-            let good = self.good(&piece, &batch, faults, &mut rows.bad)?;
+            let mut good = self.good(&piece, &batch, faults, &mut rows.bad)?;
+            if let Some(out) = self.suppressed.of(&batch)? {
+                let out: BTreeSet<u64> = (0..out.len()).filter(|&i| out.value(i)).map(|i| piece.place(i).row).collect();
+                rows.bad.retain(|bad| !out.contains(&bad.place.row));
+                rows.suppressed += out.len() as u64;
+                good = self.suppressed.without(good)?;
+            }
             rows.read += piece.rows();
             if good.num_rows() > 0 {
                 self.by_day(&good, known, window, &mut rows.by_day)?;

@@ -39,7 +39,8 @@ async fn run(rows: &str) -> Vec<String> {
         frame(ctx, "('o1', 'u1', null), ('o2', 'u2', null), ('o3', 'u3', 7)", "(order_id, user_id, _known_until)")
             .await;
     let others = HashMap::from([("purchase_order".to_string(), others)]);
-    let failures = audits::run(ctx, table, frame(ctx, rows, COLUMNS).await, &others).await.unwrap();
+    let audited = audits::run(ctx, table, frame(ctx, rows, COLUMNS).await, &others).await.unwrap();
+    let failures: Vec<_> = audited.into_iter().filter_map(|one| one.failure).collect();
     if let Some(error) = audits::into_error(table, failures.clone()) {
         assert_eq!(error.kind().code(), 3);
     }

@@ -171,7 +171,7 @@ fn split(text: &[u8], options: &Csv) -> Result<Vec<Record>> {
             }
             at = At::Field;
         } else {
-            let record = record.get_or_insert_with(|| Record { range: index..index, line, fields: 1 });
+            let record = record.get_or_insert(Record { range: index..index, line, fields: 1 });
             at = match at {
                 At::Quoted if byte == options.quote => At::Quote,
                 At::Quoted => At::Quoted,
