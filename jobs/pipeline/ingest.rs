@@ -15,8 +15,8 @@
 //! up. After the load a source is held to what it declares of freshness and volume (`expect`).
 //!
 //! A source is loaded wholly or not at all, but for files that it allows to be skipped; one that fails does not stop the
-//! others. The manifest comes last: after a
-//! crash before it, the commit of the data says which files it held, and the next run only writes the manifest.
+//! others. The manifest comes last: after a crash before it, the commit of the data says which files it held, and the
+//! next run only writes the manifest.
 //!
 //! Known-from is logical. The night of a file is D, or the latest night ingested if that is later; on the first load of
 //! a source (`first_load: by_day`) it is the day the file was delivered. Files without a date count, on the first
