@@ -70,10 +70,12 @@ pub struct Decided {
 
 impl Answer {
     /// # Errors
-    /// `Internal` if a bit came out otherwise, `Data` if something was missing.
+    /// `Data` if something was missing, the definitions of then among it; otherwise `Internal` if a bit came out
+    /// otherwise.
     pub fn verdict(&self) -> Result<()> {
+        trail::whole(&self.missing)?;
         match self.differences.first() {
-            None => trail::whole(&self.missing),
+            None => Ok(()),
             Some(Difference { column, expected, found, .. }) => Err(Error::internal(format!(
                 "the score is not reproduced: {column} was stored as {found} and comes out as {expected}"
             ))),
@@ -106,7 +108,7 @@ pub async fn run(job: &Job, question: Question<'_>) -> Result<Answer> {
     let replayed = again(job, model, &version, &commit, &stored, &mut trail).await?;
     let (reproduced, differences) = match replayed {
         Some((scored, mut differences)) => {
-            differences.extend(self::differences(&scored, &stored)?);
+            differences.extend(compared(&scored, &stored)?);
             (differences.is_empty(), differences)
         }
         None => (false, Vec::new()),
@@ -135,7 +137,8 @@ async fn again(
 ) -> Result<Option<(RecordBatch, Vec<Difference>)>> {
     let artifact = artifact(job, model, version, trail).await?;
     let inputs = artifact.as_ref().map(inputs).unwrap_or_default();
-    let (recorded, now) = (commit.text("definition"), score::definition(job, model, version, &inputs)?);
+    let (matched, _) = vectors::columns(job, model)?;
+    let (recorded, now) = (commit.text("definition"), score::definition(job, model, version, &matched)?);
     if recorded != Some(now.as_str()) {
         let recorded = recorded.unwrap_or("none");
         trail.lacks(format!("the definition of model {}: {recorded} was recorded, the project has {now}", model.name));
@@ -150,6 +153,16 @@ async fn again(
     };
     let scored = score::scored(job, model, &found.rows, probabilities.as_deref(), version)?;
     Ok(Some((scored, found.differences)))
+}
+
+/// What was computed and is stored otherwise; other definitions may even make other rows.
+fn compared(scored: &RecordBatch, stored: &RecordBatch) -> Result<Vec<Difference>> {
+    let (expected, found) = (scored.num_rows(), stored.num_rows());
+    if expected == found {
+        return differences(scored, stored);
+    }
+    let (expected, found) = (expected.to_string(), found.to_string());
+    Ok(vec![Difference { row: 0, column: "number of rows".into(), expected, found }])
 }
 
 /// The inputs that the artifact was trained on, whatever the model's patterns match today.

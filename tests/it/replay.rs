@@ -139,6 +139,21 @@ fn questions_without_an_answer_say_what_could_be_asked() {
     assert!(said.stdout.contains("Computed again: the same, bit for bit."), "{}", said.stdout);
 }
 
+/// The thresholds of today decide otherwise: that is said of the definition, and nothing is called a mistake.
+#[test]
+fn a_model_that_decides_otherwise_today_is_named() {
+    let mut world = world();
+    let before = world.project.clone();
+    world.project = world.dir.path().join("changed");
+    for (path, text) in files() {
+        world.write(path, text);
+    }
+    world.write("sql/sources.yaml", &std::fs::read_to_string(before.join("sql/sources.yaml")).unwrap());
+    world.write("models/again.yaml", &MODEL.replace("below: 0.5", "below: 0.999").replace("wait", "trust"));
+    let said = replay(&world, &[]).refuses(3, &["missing: the definition of model again"]);
+    assert_eq!(said.json()["reproduced"], false);
+}
+
 /// Decisions on applications are computed from tables, with attributes of their own.
 #[test]
 fn a_decision_on_an_application_is_reproduced() {

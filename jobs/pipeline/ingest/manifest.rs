@@ -79,10 +79,12 @@ impl Manifest {
         Ok(Manifest { recorded: entries.len(), entries })
     }
 
-    /// Adds what the last commit of a source's table ingested, if a crash kept it out of the manifest.
+    /// Adds what the last ingest into a source's table committed, if a crash kept it out of the manifest.
     pub(super) async fn recover(&mut self, lake: &Lake, source: &str) -> Result<()> {
         let Some(snapshot) = lake.snapshot(&format!("tables/{source}")).await? else { return Ok(()) };
-        let Some(listed) = snapshot.commit_info().await?.remove(INFO) else { return Ok(()) };
+        // Others may have committed to the table since, as a compaction does.
+        let last = snapshot.commit_where(|info| info.contains_key(INFO)).await?;
+        let Some(listed) = last.and_then(|(_, mut info)| info.remove(INFO)) else { return Ok(()) };
         let listed: Vec<Entry> = serde_json::from_value(listed).context("the commit of an earlier ingest")?;
         let known: BTreeSet<(&str, &str)> =
             self.of(source).map(|entry| (entry.path.as_str(), entry.checksum.as_str())).collect();
