@@ -102,8 +102,8 @@ fn what_cannot_be_measured_is_a_definition_error() {
     };
     check("  - trend: {measure: median(amount), within: 50%}\n").refuses(2, &["invalid measure `median(amount)`"]);
     check("  - trend: {measure: mean(method), within: 50%}\n").refuses(2, &["`method` is no number"]);
-    check("  - trend: {measure: rows, within: 50}\n").refuses(2, &["expected a percentage such as 50%"]);
+    check("  - trend: {measure: rows, within: half}\n").refuses(2, &["a percentage such as 50%"]);
     check("  - trend: {measure: sum(amont), within: 50%}\n").refuses(2, &["did you mean `amount`"]);
     check("  - freshness: {column: amount, within: 2d}\n").refuses(2, &["`amount` is no instant"]);
-    check("  - {not_null: [id], severity: maybe}\n").refuses(2, &["severity", "maybe"]);
+    check("  - {not_null: [id], severity: maybe}\n").refuses(2, &["`maybe`", "fail, warn"]);
 }
