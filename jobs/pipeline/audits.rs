@@ -1,26 +1,22 @@
 //! The `audits` table: what every audit found, night by night, and how tonight compares with the nights before.
 //!
-//! A run of the `tables` job keeps what its audits found and appends it at its end, also where one of them failed. Trends
-//! read it back: a night's number is held to the median of those that earlier nights measured and committed.
+//! What the audits of a table found is committed before the table, also where one of them failed, as the same unit of
+//! work: a run that is killed in between does not find it twice. Trends read it back: a night's number is held to the
+//! median of those that earlier nights measured and committed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
-};
-use arrow::datatypes::{DataType, Date32Type, Float64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, Schema, SchemaRef};
 use chrono::NaiveDate;
 use serde_json::Map;
 
 use super::instants;
-use super::job::{Job, fingerprint};
-use crate::clock;
+use super::job::Job;
 use crate::define::Table;
 use crate::define::table::{Audit, AuditCheck};
 use crate::define::trend::{Severity, Trend};
-use crate::define::types::timestamp;
 use crate::engine::plan::audits::{Audited, into_error};
 use crate::engine::plan::measures::measured;
 use crate::error::Result;
@@ -118,8 +114,8 @@ impl<'a> Ledger<'a> {
         of.map(|entry| entry.audit.clone()).collect()
     }
 
-    /// Appends what was noted; nothing if nothing was.
-    pub async fn commit(self) -> Result<()> {
+    /// Appends what was noted since the last time, as found in a unit of work; nothing if nothing was.
+    pub async fn commit(&mut self, of: &Unit) -> Result<()> {
         if self.new.is_empty() {
             return Ok(());
         }
@@ -131,9 +127,10 @@ impl<'a> Ledger<'a> {
             no_statistics: Vec::new(),
         };
         let mut writer = self.job.lake.writer(&spec).await?;
-        writer.write(&self.batch()?).await?;
-        let run = &self.job.run_id;
-        let unit = Unit { key: format!("{TABLE}:{}:{run}", self.job.date), fingerprint: fingerprint(&[run]) };
+        let version = writer.base().version() + 1;
+        writer.write(&self.batch(version)?).await?;
+        self.new.clear();
+        let unit = Unit { key: format!("{TABLE}:{}:{}", self.job.date, of.key), fingerprint: of.fingerprint };
         writer.commit(Replace::Nothing, &unit, Map::new()).await?;
         Ok(())
     }
@@ -175,8 +172,8 @@ impl<'a> Ledger<'a> {
         })
     }
 
-    fn batch(&self) -> Result<RecordBatch> {
-        let (n, now) = (self.new.len(), clock::now().timestamp_micros());
+    fn batch(&self, version: u64) -> Result<RecordBatch> {
+        let n = self.new.len();
         let text = |of: &dyn Fn(&Entry) -> Option<String>| {
             Arc::new(self.new.iter().map(of).collect::<StringArray>()) as ArrayRef
         };
@@ -190,7 +187,7 @@ impl<'a> Ledger<'a> {
             Arc::new(self.new.iter().map(|e| e.value).collect::<Float64Array>()),
             text(&|e| e.expected.clone()),
             text(&|_| Some(self.job.run_id.clone())),
-            Arc::new(TimestampMicrosecondArray::from(vec![now; n]).with_timezone("UTC")),
+            Arc::new(Int64Array::from(vec![version as i64; n])),
         ];
         Ok(RecordBatch::try_new(schema(), columns)?)
     }
@@ -206,7 +203,7 @@ async fn past(job: &Job) -> Result<BTreeMap<(String, String), BTreeMap<NaiveDate
         let values = batch.column(6).as_primitive::<Float64Type>();
         for row in (0..batch.num_rows()).filter(|row| values.is_valid(*row) && text(4).value(*row) != "fail") {
             let date = NaiveDate::from_epoch_days(batch.column(0).as_primitive::<Date32Type>().value(row));
-            let at = batch.column(9).as_primitive::<TimestampMicrosecondType>().value(row);
+            let at = batch.column(9).as_primitive::<Int64Type>().value(row);
             let names = (text(1).value(row).to_string(), text(2).value(row).to_string());
             found.push((at, names.0, names.1, date.unwrap_or_default(), values.value(row)));
         }
@@ -239,7 +236,11 @@ fn schema() -> SchemaRef {
         field("value", DataType::Float64, "What was measured; of freshness the newest instant, in microseconds."),
         field("expected", DataType::Utf8, "What was expected, where it failed."),
         field("run_id", DataType::Utf8, "The run, as in runs."),
-        field("recorded_at", timestamp(), "Wall clock."),
+        field(
+            "sequence",
+            DataType::Int64,
+            "Counts the commits: of two findings of one night the greater is the later.",
+        ),
     ]))
 }
 

@@ -26,21 +26,11 @@ use crate::lake::{Replace, Snapshot, TableSpec, Unit, Writer};
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
     let mut ledger = Ledger::open(job).await?;
-    let mut failed = None;
     for table in job.project.tables.values().filter(|t| job.selected(&t.name)) {
-        match refresh(job, table, &mut ledger).await.with_context(|| format!("table {}", table.name)) {
-            Ok(line) => {
-                job.ledger.wrote(&line);
-                written.push(line);
-            }
-            Err(error) => {
-                failed = Some(error);
-                break;
-            }
-        }
+        let line = refresh(job, table, &mut ledger).await.with_context(|| format!("table {}", table.name))?;
+        job.ledger.wrote(&line);
+        written.push(line);
     }
-    let noted = ledger.commit().await;
-    failed.map_or(Ok(()), Err).and(noted)?;
     Ok(written)
 }
 
@@ -123,11 +113,10 @@ async fn refresh(job: &Job, table: &Table, ledger: &mut Ledger<'_>) -> Result<Wr
         return Ok(Written::unchanged(path, status, decision.existing.map(|existing| existing.version())));
     }
     let mut writer = job.lake.writer(&spec(job, table)?).await?;
-    let mut measured = Measured::default();
-    for range in ranges(&decision.scope) {
-        write_range(job, table, &pins, decision.held(), range, (&mut writer, ledger, &mut measured)).await?;
-    }
-    measured.judge(job, table, decision.held(), ledger).await?;
+    let audited = write_all(job, table, &pins, &decision, (&mut writer, ledger)).await;
+    let warnings = ledger.warnings(table);
+    let noted = ledger.commit(&decision.unit).await;
+    audited.and(noted)?;
     let replace = match &decision.scope {
         Scope::Days(days) => Replace::Partitions(days.iter().map(ToString::to_string).collect()),
         Scope::All(_) | Scope::Nothing(_) => Replace::All,
@@ -135,13 +124,27 @@ async fn refresh(job: &Job, table: &Table, ledger: &mut Ledger<'_>) -> Result<Wr
     let info = job.commit_info("tables", &decision.definition, &pins);
     let outcome = writer.commit(replace, &decision.unit, info).await?;
     let mut written = Written::new(path, &outcome, step.seconds());
-    let warnings = ledger.warnings(table);
     if !warnings.is_empty() {
         written.status += &format!("; warns: {}", warnings.join(", "));
         written = written.detail("warnings", warnings);
     }
     step.done(&format!("{} rows", thousands(written.rows)));
     Ok(written)
+}
+
+/// Computes, audits and writes what is in scope.
+async fn write_all(
+    job: &Job,
+    table: &Table,
+    pins: &Pins,
+    decision: &Decision,
+    (writer, ledger): (&mut Writer, &mut Ledger<'_>),
+) -> Result<()> {
+    let mut measured = Measured::default();
+    for range in ranges(&decision.scope) {
+        write_range(job, table, pins, decision.held(), range, (writer, ledger, &mut measured)).await?;
+    }
+    measured.judge(job, table, decision.held(), ledger).await
 }
 
 /// Computes, merges, audits and writes a run of days, or all of them.

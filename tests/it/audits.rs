@@ -28,7 +28,7 @@ fn night(world: &World, day: i128) -> Said {
 
 fn stored(world: &World, audit: &str) -> Vec<Value> {
     let sql = "select cast(logical_date as varchar) as night, status, bad_rows, value from audits where audit =";
-    world.query(&format!("{sql} '{audit}' order by recorded_at"))
+    world.query(&format!("{sql} '{audit}' order by sequence"))
 }
 
 #[test]

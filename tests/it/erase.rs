@@ -112,6 +112,9 @@ fn holding(path: &Path, word: &str) -> Vec<PathBuf> {
         let bytes = std::fs::read(&path).unwrap();
         let mut text = String::from_utf8_lossy(&bytes).into_owned();
         if path.extension().is_some_and(|e| e == "parquet") {
+            // Compressed bytes say anything, two letters soon; what they mean is below, and the footer is as it is.
+            let length = u32::from_le_bytes(bytes[bytes.len() - 8..bytes.len() - 4].try_into().unwrap()) as usize;
+            text = String::from_utf8_lossy(&bytes[bytes.len() - 8 - length..]).into_owned();
             let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&path).unwrap()).unwrap();
             let batches: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
             text += &arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string();
