@@ -79,7 +79,7 @@ pub(super) struct Opened {
 
 enum Content {
     Parquet(Box<parquet::Builder>),
-    Avro(Bytes),
+    Avro(avro::Blocks),
     Csv(csv::Records),
     Ndjson(ndjson::Lines),
 }
@@ -113,7 +113,10 @@ impl Opened {
                 let builder = parquet::open(bytes)?;
                 (builder.schema().clone(), Content::Parquet(Box::new(builder)))
             }
-            Format::Avro => (avro::schema(&bytes)?, Content::Avro(bytes)),
+            Format::Avro => {
+                let blocks = avro::Blocks::new(bytes)?;
+                (blocks.schema(), Content::Avro(blocks))
+            }
             Format::Csv { csv, compression } => {
                 let declared: Vec<&str> = source.raw_columns().map(|(name, _)| name.as_str()).collect();
                 let records = csv::Records::new(csv, decompressed(*compression, path, bytes)?, &declared)?;
@@ -136,7 +139,7 @@ impl Opened {
     pub(super) fn rows(&self) -> Option<u64> {
         match &self.content {
             Content::Parquet(builder) => u64::try_from(builder.metadata().file_metadata().num_rows()).ok(),
-            Content::Avro(_) => None,
+            Content::Avro(blocks) => Some(blocks.len()),
             Content::Csv(records) => Some(records.len()),
             Content::Ndjson(lines) => Some(lines.len()),
         }
@@ -146,7 +149,7 @@ impl Opened {
     pub(super) fn read(self, columns: &[&str]) -> Result<Pieces> {
         match self.content {
             Content::Parquet(builder) => parquet::read(*builder, columns),
-            Content::Avro(bytes) => avro::read(bytes, columns),
+            Content::Avro(blocks) => blocks.read(columns),
             Content::Csv(records) => records.read(columns),
             Content::Ndjson(lines) => lines.read(columns),
         }
