@@ -533,7 +533,7 @@ proptest! {
 fn the_manifest_survives_the_commit_it_is_recovered_from() {
     let entry: Value = json!({
         "source": "s", "path": "p", "checksum": "c", "size": 1, "stamp": "t", "night": "2024-02-29", "known_from": null,
-        "rows_read": 1, "rows_written": 1, "duplicates": 0, "quarantined": 0, "status": "ok", "error": null, "run_id": "r",
+        "rows_read": 1, "rows_written": 1, "duplicates": 0, "quarantined": 0, "status": "ok", "error": null, "run_id": "r", "suppressed": 0,
     });
     let parsed: super::manifest::Entry = serde_json::from_value(entry.clone()).unwrap();
     assert_eq!(serde_json::to_value(parsed).unwrap(), entry);
