@@ -29,7 +29,8 @@ def definitions(folder: str, kind: str) -> dict[str, dict]:
 
 
 MODELS = definitions("models", "model")
-GROUPS = definitions("features", "group") | definitions("features", "sql_features")
+SQL_FEATURES = definitions("features", "sql_features")
+GROUPS = definitions("features", "group") | SQL_FEATURES
 SEQUENCES = definitions("features", "sequence")
 
 
@@ -38,13 +39,14 @@ def maps() -> list[tuple[str, str]]:
     """Columns that are maps, (group, column): shares without a list of values."""
     found = []
     for group, definition in GROUPS.items():
-        for entry in definition["aggregations"]:
+        for entry in definition.get("aggregations", []):
             if entry["fn"] == "share" and "top" in entry:
                 found += [(group, f"{entry.get('as', entry['of'])}_share_{window}") for window in entry["over"]]
     return found
 
 
 MAPS = maps()
+QUERIES = [f"features/{name}" for name in SQL_FEATURES]
 
 TABLES = (
     [f"scores/{name}" for name in MODELS]
