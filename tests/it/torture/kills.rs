@@ -34,16 +34,16 @@ fn a_night_killed_at_random_instants_ends_as_if_it_had_not_been() {
         let dir = NIGHTLY.lake(0);
         let lake = dir.path().join("lake");
         rounds += 1;
-        for night in 0..NIGHTS {
+        for (night, takes) in takes.iter_mut().enumerate() {
             for _ in 0..random.random_range(1..=IN_A_ROW) {
-                let when = takes[night].mul_f64(random.random_range(0.0..1.0));
+                let when = takes.mul_f64(random.random_range(0.0..1.0));
                 let said = format!("seed {seed}, round {rounds}, night {night}, killed after {when:?}");
                 if kill(night, &lake, when) {
                     killed += 1;
-                    takes[night] = takes[night].mul_f64(1.1);
+                    *takes = takes.mul_f64(1.1);
                 } else {
                     ended += 1;
-                    takes[night] = takes[night].mul_f64(0.7);
+                    *takes = takes.mul_f64(0.7);
                 }
                 assert_whole(&dump(&lake), &NIGHTLY.dumps[night], &NIGHTLY.dumps[night + 1], &said);
             }

@@ -26,7 +26,7 @@ pub(super) struct Blocks {
     /// Bytes of the header.
     header: usize,
     /// Where each block is, and how many rows it has.
-    blocks: Vec<(Range<usize>, usize)>,
+    blocks: Vec<Block>,
 }
 
 impl Blocks {
@@ -71,8 +71,11 @@ fn open<R: BufRead>(text: R, rows: usize) -> Result<Reader<R>> {
     ReaderBuilder::new().with_batch_size(rows).build(text).map_err(wrong)
 }
 
+/// Where a block lies in the file, and how many rows it declares.
+type Block = (Range<usize>, usize);
+
 /// How long the header is, and where the blocks are; `None` if they are not one after the other to the file's end.
-fn walk(bytes: &[u8]) -> Option<(usize, Vec<(Range<usize>, usize)>)> {
+fn walk(bytes: &[u8]) -> Option<(usize, Vec<Block>)> {
     let mut rest = bytes.strip_prefix(MAGIC)?;
     loop {
         let entries = long(&mut rest)?;
