@@ -4,7 +4,6 @@
 //! version must reach the declared floors out of sample; one that does becomes champion in one commit, one that does
 //! not is kept, marked refused, and the job ends with the gate's exit code.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
@@ -13,20 +12,16 @@ use chrono::NaiveDate;
 use serde_json::{Value, json};
 
 use super::job::{Job, Pins, Written, definition_text, digest, hex};
+use super::learning::{self, Learning};
 use super::registry::{self, Event};
 use super::spine::{self, Spine};
-use super::vectors;
-use crate::define::model::{ClassWeight, TestPart, Validation as Declared};
+use super::{fingerprints, vectors};
 use crate::define::{FeatureGroup, Model};
 use crate::error::{Context, Error, Kind, Result};
 use crate::lake::{Replace, TableSpec, Unit};
 use crate::learn::artifact::Artifact;
-use crate::learn::evaluate::Segment;
-use crate::learn::matrix::Matrix;
 use crate::learn::metrics::Metrics;
-use crate::learn::prior;
-use crate::learn::split::{TestStart, Validation};
-use crate::learn::train::{self, FitRequest, Fitted};
+use crate::learn::train::{self, Fitted};
 
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
@@ -85,12 +80,13 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
     let segments = vectors::segments(job, model, &vectors)?;
     let names: Vec<String> = inputs.iter().map(|input| input.name()).collect();
     let step = job.progress.step(format!("train {}", model.name));
-    let fitted = fit(job, model, &spine, &vectors, &names, segments).await?;
-    let artifact = Artifact::new(&fitted, &model.text);
+    let learning = Learning::new(model, &spine, &vectors, &names, segments, job.threads())?;
+    let fitted = fit(learning, model).await?;
+    let artifact = Artifact::new(&fitted, &model.text, &fingerprints::together(&job.project, &inputs)?);
     let files = artifact.to_files()?;
+    let bytes = weighed(model, &files)?;
     let version = version(job, &files);
     store_training_set(job, model, &version, &spine, &vectors, &fitted).await?;
-    let bytes: u64 = files.iter().map(|(_, b)| b.len() as u64).sum();
     job.lake.put_files(&format!("{path}/{version}"), files).await?;
     let metrics = out_of_sample(&fitted)?;
     register(job, model, &version, &source, metrics, champion).await?;
@@ -122,85 +118,36 @@ fn inputs_fingerprint(job: &Job, model: &Model, pins: &Pins) -> Result<String> {
     Ok(hex(&digest(&parts)))
 }
 
-/// The night and the content: the same bytes get the same name.
+/// The bytes of an artifact, which the definition bounds: what is too large fails here, not in the night's scoring.
+fn weighed(model: &Model, files: &[(String, Vec<u8>)]) -> Result<u64> {
+    let bytes: u64 = files.iter().map(|(_, b)| b.len() as u64).sum();
+    if bytes <= model.max_size {
+        return Ok(bytes);
+    }
+    Err(Error::definition(format!(
+        "the artifact has {bytes} bytes, more than its `max_size` of {}\n  help: fewer or smaller trees (`rounds`, \
+         `num_leaves`), fewer values per text (`encode`), or a larger `max_size`",
+        model.max_size
+    )))
+}
+
+/// The night and the content: the same bytes get the same name. `schema.json` holds the checksums of all other files.
 fn version(job: &Job, files: &[(String, Vec<u8>)]) -> String {
-    let model = files.iter().find(|(name, _)| name == "model.txt").map(|(_, bytes)| String::from_utf8_lossy(bytes));
-    let definition = files.iter().find(|(name, _)| name == "definition.yaml").map(|(_, b)| String::from_utf8_lossy(b));
-    let hash = hex(&digest(&[&model.unwrap_or_default(), &definition.unwrap_or_default()]));
+    let schema = files.iter().find(|(name, _)| name == "schema.json").map(|(_, bytes)| String::from_utf8_lossy(bytes));
+    let hash = hex(&digest(&[&schema.unwrap_or_default()]));
     format!("{}-{}", job.date, &hash[..8])
 }
 
-async fn fit(
-    job: &Job,
-    model: &Model,
-    spine: &Spine,
-    vectors: &RecordBatch,
-    names: &[String],
-    segments: Vec<(String, Vec<bool>)>,
-) -> Result<Fitted> {
-    let matrix = Matrix::from_batches(&vectors.schema(), std::slice::from_ref(vectors), names)?;
-    let entities = spine::entity_texts(&spine.rows, &model.entity)?;
-    let as_of = spine::instants(&spine.rows, "as_of")?;
-    let mut params: BTreeMap<String, Value> = BTreeMap::new();
-    for (name, value) in &model.head.params {
-        params.insert(name.clone(), serde_json::to_value(value)?);
-    }
-    let seed = u32::try_from(model.head.seed).unwrap_or(u32::MAX);
-    let (labels, validation) = (spine.labels.clone(), validation(&model.validation));
-    let (embargo, rounds, stop) = (model.label.known_after(), model.head.rounds, model.head.early_stopping);
-    let class_weight = match model.head.class_weight {
-        ClassWeight::None => prior::ClassWeight::None,
-        ClassWeight::Balanced => prior::ClassWeight::Balanced,
-    };
-    let threshold = model.decisions.first().and_then(|d| d.below).unwrap_or(0.5);
-    let threads = job.threads();
-    let task = tokio::task::spawn_blocking(move || {
-        let segments: Vec<Segment> = segments.into_iter().filter(|(name, _)| name != "all").collect();
-        train::fit(&FitRequest {
-            matrix: &matrix,
-            labels: &labels,
-            entities: &entities,
-            as_of: &as_of,
-            validation,
-            embargo,
-            params: &params,
-            class_weight,
-            rounds,
-            early_stopping: (stop > 0).then_some(stop),
-            seed,
-            threads,
-            segments: &segments,
-            threshold,
-            max_categories: 1000,
-        })
-    });
+async fn fit(learning: Learning, model: &Model) -> Result<Fitted> {
+    let (model, params) = (model.clone(), learning::params(model)?);
+    let task = tokio::task::spawn_blocking(move || train::fit(&learning.request(&model, &params)));
     task.await.map_err(|e| Error::internal(format!("training did not end: {e}")))?
-}
-
-fn validation(declared: &Declared) -> Validation {
-    match declared {
-        Declared::Time { test, valid } => Validation::Time {
-            test: match test {
-                TestPart::Last(length) => TestStart::Last(length.micros()),
-                TestPart::From(date) => TestStart::From(super::job::end_of(*date) - crate::define::types::DAY),
-            },
-            valid: valid.map(|v| v.micros()),
-        },
-        Declared::RollingOrigin { folds, test } => Validation::RollingOrigin { folds: *folds, test: test.micros() },
-        Declared::CrossValidation { folds, seeds } => {
-            Validation::CrossValidation { folds: *folds, seeds: seeds.clone() }
-        }
-    }
 }
 
 /// Metrics of all rows that the model, or its likes in cross-validation, did not train on.
 fn out_of_sample(fitted: &Fitted) -> Result<&Metrics> {
-    let evaluations = &fitted.report.evaluations;
-    evaluations
-        .iter()
-        .find(|e| e.segment == "all" && (e.part == "test" || e.part == "out_of_fold"))
-        .map(|e| &e.metrics)
-        .ok_or_else(|| Error::internal("training reported no metrics out of sample"))
+    let found = fitted.report.out_of_sample().map(|evaluation| &evaluation.metrics);
+    found.ok_or_else(|| Error::internal("training reported no metrics out of sample"))
 }
 
 fn summary(metrics: &Metrics) -> String {
