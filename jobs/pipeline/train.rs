@@ -9,18 +9,20 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use chrono::NaiveDate;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::job::{Job, Pins, Written, definition_text, digest, hex};
-use super::learning::{self, Learning};
+use super::learning::Learning;
 use super::registry::{self, Event};
 use super::spine::{self, Spine};
-use super::{fingerprints, vectors};
+use super::{fingerprints, search, vectors};
 use crate::define::{FeatureGroup, Model};
 use crate::error::{Context, Error, Kind, Result};
 use crate::lake::{Replace, TableSpec, Unit};
 use crate::learn::artifact::Artifact;
 use crate::learn::metrics::Metrics;
+use crate::learn::search::Params;
 use crate::learn::train::{self, Fitted};
 
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
@@ -80,8 +82,10 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
     let segments = vectors::segments(job, model, &vectors)?;
     let names: Vec<String> = inputs.iter().map(|input| input.name()).collect();
     let step = job.progress.step(format!("train {}", model.name));
-    let learning = Learning::new(model, &spine, &vectors, &names, segments, job.threads())?;
-    let fitted = fit(learning, model).await?;
+    let learning = Arc::new(Learning::new(model, &spine, &vectors, &names, segments, job.threads())?);
+    let (params, found) = search::parameters(job, model, &learning, &source).await?;
+    let mut fitted = fit(learning, model, params).await?;
+    fitted.report.search = found;
     let artifact = Artifact::new(&fitted, &model.text, &fingerprints::together(&job.project, &inputs)?);
     let files = artifact.to_files()?;
     let bytes = weighed(model, &files)?;
@@ -102,8 +106,8 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
 }
 
 /// Everything a version follows from: definitions, input versions.
-fn inputs_fingerprint(job: &Job, model: &Model, pins: &Pins) -> Result<String> {
-    let mut parts = vec![definition_text(model)?, pins.contents()];
+pub fn inputs_fingerprint<T: Serialize>(job: &Job, definition: &T, pins: &Pins) -> Result<String> {
+    let mut parts = vec![definition_text(definition)?, pins.contents()];
     let groups: Vec<&FeatureGroup> = job.project.groups.values().collect();
     for group in groups {
         parts.push(definition_text(group)?);
@@ -138,8 +142,9 @@ fn version(job: &Job, files: &[(String, Vec<u8>)]) -> String {
     format!("{}-{}", job.date, &hash[..8])
 }
 
-async fn fit(learning: Learning, model: &Model) -> Result<Fitted> {
-    let (model, params) = (model.clone(), learning::params(model)?);
+/// A model on rows, with these parameters of its head. On a thread of its own.
+pub async fn fit(learning: Arc<Learning>, model: &Model, params: Params) -> Result<Fitted> {
+    let model = model.clone();
     let task = tokio::task::spawn_blocking(move || train::fit(&learning.request(&model, &params)));
     task.await.map_err(|e| Error::internal(format!("training did not end: {e}")))?
 }
