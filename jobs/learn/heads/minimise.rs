@@ -27,7 +27,8 @@ pub fn lbfgs(function: &dyn Smooth, start: Vec<f64>, steps: u32, tolerance: f64)
     let problem = Problem { function, last: RefCell::default(), best: RefCell::default() };
     let search = MoreThuenteLineSearch::new();
     let wrong = |e: argmin::core::Error| Error::internal(format!("L-BFGS: {e}"));
-    let solver = LBFGS::new(search, MEMORY).with_tolerance_grad(tolerance).map_err(wrong)?;
+    let solver: LBFGS<_, Vec<f64>, Vec<f64>, f64> = LBFGS::new(search, MEMORY);
+    let solver = solver.with_tolerance_grad(tolerance).map_err(wrong)?;
     let run = Executor::new(&problem, solver)
         .configure(|state| state.param(start).max_iters(u64::from(steps)))
         .timer(false)
