@@ -2,8 +2,8 @@
 //!
 //! `payment` is the current rows of `tables/payment` without our bookkeeping; `tables.payment` is everything stored,
 //! closed versions too. `features.payments`, `sequences.…`, `scores.credit`, `quarantine.…`, `training_sets.…`,
-//! `experiments.…`, `searches.…`, `runs`,
-//! `manifest` and `registry` are the Delta tables of these names. Only what a query names is opened.
+//! `experiments.…`, `searches.…`, `runs`, `manifest` and `registry` are the Delta tables of these names. Only what a
+//! query names is opened.
 
 use std::sync::Arc;
 
