@@ -47,10 +47,12 @@ def trees(folder):
     assert booster.feature_name() == ours.names
     assert booster.num_trees() == ours.schema["best_iteration"]
     raw = booster.predict(ours.rows, raw_score=True)
-    np.testing.assert_allclose(raw, ours.raw, rtol=0, atol=1e-12)
     shap = booster.predict(ours.rows, pred_contrib=True)
     if "\naverage_output\n" in (folder / "model.txt").read_text():
-        shap = shap / booster.num_trees()  # which LightGBM does to a forest's scores, and not to what explains them
+        # Which LightGBM does for a forest's probabilities only.
+        raw, shap = raw / booster.num_trees(), shap / booster.num_trees()
+    np.testing.assert_allclose(raw, ours.raw, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(1 / (1 + np.exp(-raw)), booster.predict(ours.rows), rtol=1e-12)
     np.testing.assert_allclose(shap, ours.contributions, rtol=0, atol=1e-12)
     np.testing.assert_allclose(shap.sum(axis=1), raw, rtol=0, atol=1e-9)
     # The way back from balanced class weights, written out.
