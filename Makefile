@@ -37,8 +37,9 @@ SCOREHOUSE := "$(CARGO_TARGET_DIR)/debug/scorehouse"
 READERS := "$(SCOREHOUSE_TOOLS)/readers/bin/python"
 PEERS := "$(SCOREHOUSE_PEERS)/bin/python"
 READERS_LAKE := $(CARGO_TARGET_DIR)/readers
+PAGES := $(CARGO_TARGET_DIR)/pages
 
-.PHONY: help setup build nightly test unit torture check readers fmt lint interop bench bench-peers clean-lake
+.PHONY: help setup build nightly test unit torture check readers pages fmt lint interop bench bench-peers clean-lake
 .NOTPARALLEL:
 
 help: ## this list
@@ -54,7 +55,7 @@ nightly: build ## generate events, run the night on a local lake, show what was 
 	@$(SCOREHOUSE) generate --users $(USERS) --days $(DAYS) --seed $(SEED) --date $(DATE) --raw "$(RAW)"
 	@$(SCOREHOUSE) nightly --date $(DATE) --raw "$(RAW)" --lake "$(LAKE)"
 
-test: unit check readers ## every test that needs no server
+test: unit check readers pages ## every test that needs no server
 
 unit: setup ## unit and integration tests (T=name for some of them)
 	@$(WITH_TOOLS) cargo test --locked $(T)
@@ -75,6 +76,12 @@ readers: build ## verify a small night's features; deltalake, DuckDB and Polars 
 	@$(SCOREHOUSE) verify --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
 	@$(SCOREHOUSE) verify --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake" --sample 25
 	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" SCOREHOUSE_RAW="$(READERS_LAKE)/raw" $(READERS) -m pytest -q -p no:cacheprovider tests/interop
+
+pages: readers ## reports in a headless Chromium: a sample with every section, and those of the small night
+	@orchestration/setup.sh browser
+	@rm -rf "$(PAGES)"
+	@$(WITH_TOOLS) SCOREHOUSE_PAGES="$(PAGES)" cargo test --quiet --locked --lib pages_are_written
+	@SCOREHOUSE_PAGES="$(PAGES):$(READERS_LAKE)/lake/reports" $(READERS) -m pytest -q -p no:cacheprovider tests/browser
 
 fmt: setup ## format the code
 	@$(WITH_TOOLS) cargo fmt

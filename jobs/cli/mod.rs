@@ -14,6 +14,7 @@ mod output;
 mod plan;
 mod query;
 mod replay;
+mod report;
 mod verify;
 mod why;
 
@@ -52,7 +53,9 @@ enum Command {
     Train(job::Arguments),
     /// Scores and decisions by the champions.
     Score(job::Arguments),
-    /// The whole night: ingest, tables, features, train, score.
+    /// Pages that people read: what became of each model in a night.
+    Report(report::Arguments),
+    /// The whole night: ingest, tables, features, train, score, report.
     Nightly(job::Arguments),
     /// The nights of a range of dates, for less than they cost one by one.
     Backfill(backfill::Arguments),
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Features(arguments) => runtime.block_on(job::run("features", arguments)),
         Command::Train(arguments) => runtime.block_on(job::run("train", arguments)),
         Command::Score(arguments) => runtime.block_on(job::run("score", arguments)),
+        Command::Report(arguments) => runtime.block_on(report::run(arguments)),
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
         Command::Backfill(arguments) => runtime.block_on(backfill::run(arguments)),
         Command::Erase(arguments) => runtime.block_on(erase::run(arguments)),

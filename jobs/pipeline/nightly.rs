@@ -1,12 +1,14 @@
-//! The `nightly` job: ingest, tables, features, then per model train (when due) and score.
+//! The `nightly` job: ingest, tables, features, then per model train (when due) and score, then the report.
 //!
-//! A refused candidate never stops scoring: its exit code comes last.
+//! A refused candidate never stops scoring: its exit code comes last. A report that cannot be written fails no night:
+//! scores are what the night is for, and are committed by then. It is said as a warning, as a line of the result, and
+//! in `runs`; `scorehouse report` writes it afterwards.
 
 use serde_json::json;
 
 use super::job::{Job, Written};
 use super::runs::recorded;
-use super::{features, ingest, score, tables, train};
+use super::{features, ingest, report, score, tables, train};
 use crate::error::{Error, Kind, Result};
 
 /// The night's lines, and the gate's refusal if there was one.
@@ -27,6 +29,13 @@ pub async fn run(job: &Job) -> Result<Night> {
         Err(error) => return Err(error),
     }
     night.written.extend(recorded(job, "score", score::run(job)).await?);
+    match recorded(job, "report", report::run(job)).await {
+        Ok(lines) => night.written.extend(lines),
+        Err(error) => {
+            tracing::warn!(%error, "the report could not be written; the night's scores are there");
+            night.written.push(Written::unchanged("reports", format!("failed: {error}"), None));
+        }
+    }
     Ok(night)
 }
 

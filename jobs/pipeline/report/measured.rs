@@ -1,0 +1,132 @@
+//! Curves of the rows that a version was measured on: ROC, precision and recall, reliability, lift, distribution.
+//!
+//! They are computed from what the training kept, row by row, so that they and the metrics beside them are of the same
+//! rows. Only the newest version's rows are kept: of an older one there are metrics and no curves.
+
+use super::decided::{bounds, upper};
+use super::rows::{Rows, literal, register};
+use crate::define::Model;
+use crate::engine::session::Session;
+use crate::error::Result;
+use crate::learn::curves;
+use crate::learn::metrics::Metrics;
+use crate::learn::ranked::Ranked;
+use crate::pipeline::job::Job;
+use crate::pipeline::progress::thousands;
+use crate::report::page::{
+    Calibration, Curves, Decile, Distribution, Layer, Lift, Line, Reliability, ReliabilityBin, Section,
+};
+
+/// Bins of a histogram.
+const BINS: usize = 40;
+
+/// Out-of-sample rows of a version.
+pub struct Measured {
+    labels: Vec<bool>,
+    probabilities: Vec<f64>,
+    /// Before calibration.
+    uncalibrated: Option<Vec<f64>>,
+    ranked: Ranked,
+    metrics: Metrics,
+    /// What they are, in words.
+    words: String,
+}
+
+impl Measured {
+    pub async fn of(job: &Job, session: &Session, model: &str, version: &str) -> Result<Option<Measured>> {
+        let path = format!("training_sets/{model}");
+        let Some(columns) = register(job, session, &path, "training_set").await? else { return Ok(None) };
+        let before = if columns.iter().any(|column| column == "uncalibrated") { ", uncalibrated" } else { "" };
+        let sql = format!(
+            "select label, probability, part{before} from training_set where model_version = {} and probability is not \
+             null and part in ('test', 'out_of_fold')",
+            literal(version)
+        );
+        let rows = Rows::of(session, &sql).await?;
+        let labels: Vec<bool> = rows.numbers("label")?.into_iter().map(|label| label == Some(1.0)).collect();
+        let probabilities: Vec<f64> = rows.numbers("probability")?.into_iter().flatten().collect();
+        let both = labels.iter().any(|label| *label) && labels.iter().any(|label| !*label);
+        if !both || labels.len() != probabilities.len() {
+            return Ok(None);
+        }
+        let uncalibrated: Option<Vec<f64>> = rows.numbers("uncalibrated")?.into_iter().collect();
+        let part = rows.texts("part")?.into_iter().flatten().next().unwrap_or_default();
+        let words = format!("{} {} rows", thousands(labels.len() as u64), part.replace('_', "-"));
+        let ranked = Ranked::new(&labels, &probabilities, None)?;
+        let metrics = Metrics::of_ranked(&ranked, 0.5);
+        Ok(Some(Measured { labels, probabilities, uncalibrated, ranked, metrics, words }))
+    }
+
+    pub fn curves(&self) -> Section<Curves> {
+        let note =
+            |name: &str, value: Option<f64>| value.map_or_else(String::new, |value| format!("{name} {value:.4}"));
+        let roc = curves::roc(&self.ranked).iter().map(|p| (p.false_positive_rate, p.true_positive_rate)).collect();
+        let precision = curves::precision_recall(&self.ranked).iter().map(|p| (p.recall, p.precision)).collect();
+        let line = |note: String, points| vec![Line { name: "This version".into(), note, points }];
+        Section::Shown(Curves {
+            rows: self.words.clone(),
+            roc: line(note("AUC", self.metrics.roc_auc), roc),
+            precision_recall: line(note("AP", self.metrics.average_precision), precision),
+            base_rate: self.base_rate(),
+        })
+    }
+
+    pub fn calibration(&self, kind: &str) -> Result<Section<Calibration>> {
+        let mut lines = Vec::new();
+        if let Some(before) = &self.uncalibrated {
+            let ranked = Ranked::new(&self.labels, before, None)?;
+            lines.push(reliability("Before calibration", &ranked));
+        }
+        let name = if lines.is_empty() { "Probabilities" } else { "After calibration" };
+        lines.push(reliability(name, &self.ranked));
+        Ok(Section::Shown(Calibration { rows: self.words.clone(), kind: kind.to_string(), lines }))
+    }
+
+    pub fn lift(&self) -> Section<Lift> {
+        let rows = self.labels.len() as f64 / curves::DECILES as f64;
+        let decile = |bin: &curves::LiftBin| Decile {
+            rows: rows.round() as u64,
+            positives: (bin.rate * rows).round() as u64,
+            rate: bin.rate,
+            lift: bin.lift,
+            captured: bin.captured,
+        };
+        let deciles = curves::lift(&self.ranked).iter().map(decile).collect();
+        Section::Shown(Lift { rows: self.words.clone(), base_rate: self.base_rate(), deciles })
+    }
+
+    pub fn distribution(&self, model: &Model) -> Result<Distribution> {
+        let highest = self.probabilities.iter().copied().fold(0.0, f64::max);
+        let range = Some((0.0, upper(model, highest)));
+        let bins = curves::histogram(&self.labels, &self.probabilities, None, BINS, range)?;
+        let counts = |of: fn(&curves::HistogramBin) -> f64| bins.iter().map(|bin| of(bin).round() as u64).collect();
+        Ok(Distribution {
+            rows: self.words.clone(),
+            edges: bins.first().map(|bin| bin.from).into_iter().chain(bins.iter().map(|bin| bin.to)).collect(),
+            layers: vec![
+                Layer { name: "Outcome 0".into(), counts: counts(|bin| bin.negatives) },
+                Layer { name: "Outcome 1".into(), counts: counts(|bin| bin.positives) },
+            ],
+            bounds: bounds(model),
+        })
+    }
+
+    fn base_rate(&self) -> f64 {
+        self.metrics.base_rate.unwrap_or_default()
+    }
+}
+
+fn reliability(name: &str, ranked: &Ranked) -> Reliability {
+    let bin = |bin: &curves::ReliabilityBin| ReliabilityBin {
+        predicted: bin.mean_probability,
+        observed: bin.observed,
+        low: bin.low,
+        high: bin.high,
+        rows: bin.mass.round() as u64,
+    };
+    Reliability {
+        name: name.to_string(),
+        error: Metrics::of_ranked(ranked, 0.5).calibration_error,
+        bins: curves::reliability(ranked).iter().map(bin).collect(),
+    }
+}

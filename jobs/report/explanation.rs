@@ -1,0 +1,60 @@
+//! Why the model says what it says: importances and SHAP values; and whether it treats groups alike.
+
+use maud::{Markup, html};
+
+use super::charts;
+use super::format::{count, optional, percent};
+use super::html::{metric_name, number, scroll};
+use super::page::{Attribute, Contributions, Fairness, Importances};
+use crate::error::Result;
+
+pub fn importances(importances: &Importances) -> Result<Markup> {
+    Ok(html! {
+        figure.single { (charts::importance(importances)?) }
+        @if importances.more > 0 {
+            p.note { (count(importances.more)) " more features with smaller shares are not shown." }
+        }
+    })
+}
+
+pub fn contributions(contributions: &Contributions) -> Result<Markup> {
+    Ok(html! {
+        p.note { "Of " (contributions.rows) "." }
+        figure.single { (charts::shap(contributions)?) }
+    })
+}
+
+pub fn fairness(fairness: &Fairness) -> Markup {
+    html! { @for attribute in &fairness.attributes { (scroll(&format!("Fairness by {}", attribute.name), &groups(attribute))) } }
+}
+
+fn groups(attribute: &Attribute) -> Markup {
+    html! {
+        table {
+            caption {
+                "By " (attribute.name)
+                @for (measure, difference) in &attribute.differences {
+                    " · " (metric_name(measure)) ": largest difference " (optional(*difference, percent))
+                }
+            }
+            thead { tr {
+                th scope="col" { "Group" }
+                th.number scope="col" { "Rows" }
+                th.number scope="col" { "Base rate" }
+                th.number scope="col" { "Favourable action" }
+                th.number scope="col" { "Favourable, of those whose outcome was good" }
+            } }
+            tbody {
+                @for group in &attribute.groups {
+                    tr {
+                        th scope="row" { (group.name) }
+                        (number(&count(group.rows)))
+                        (number(&optional(group.base_rate, percent)))
+                        (number(&optional(group.favourable, percent)))
+                        (number(&optional(group.favourable_among_good, percent)))
+                    }
+                }
+            }
+        }
+    }
+}
