@@ -31,6 +31,8 @@ pub enum Validation {
     /// Test on the latest rows, stop training on the `valid` microseconds of rows before them; `None` stops it on
     /// entities held out among the rows before them, which costs one embargo less.
     Time { test: TestStart, valid: Option<i64> },
+    /// `folds` test parts of `test` microseconds, one after the other up to the last row.
+    RollingOrigin { folds: u32, test: i64 },
     /// Every row predicted once per seed by a model that did not see its entity.
     CrossValidation { folds: u32, seeds: Vec<u64> },
 }

@@ -129,6 +129,7 @@ pub fn fit(request: &FitRequest) -> Result<Fitted> {
     let fitter = Fitter { request, params, session: Session::open()? };
     match &request.validation {
         Validation::Time { test, valid } => fitter.by_time(*test, *valid),
+        Validation::RollingOrigin { .. } => Err(Error::internal("rolling origin")),
         Validation::CrossValidation { folds, seeds } => fitter.cross_validate(*folds, seeds),
     }
 }

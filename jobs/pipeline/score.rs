@@ -15,7 +15,7 @@ use super::registry;
 use super::{fingerprints, spine, vectors};
 use crate::define::Model;
 use crate::define::inputs::Input;
-use crate::define::model::Scoring;
+use crate::define::model::{ScoreScale, Scoring};
 use crate::define::types::timestamp;
 use crate::error::{Context, Error, Result};
 use crate::lake::{Replace, TableSpec, documented};
@@ -134,7 +134,10 @@ pub(super) fn scored(
     if probabilities.is_some_and(|p| p.len() != count) {
         return Err(Error::internal(format!("{count} rows to score and another number of scores")));
     }
-    let scale = Scale::new(model.score.from, model.score.to)?;
+    let scale = match model.score {
+        ScoreScale::Linear { from, to } => Scale::new(from, to)?,
+        ScoreScale::Points { points, at_odds, double_odds } => Scale::Points { points, at_odds, double_odds },
+    };
     let decisions = Decisions::new(model.decisions.iter().map(|d| (d.action.clone(), d.below)).collect())?;
     let (mut fields, mut columns) = identity(model, rows)?;
     let mut push = |name: &str, data_type: DataType, nullable: bool, doc: &str, column: ArrayRef| {

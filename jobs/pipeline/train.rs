@@ -186,6 +186,7 @@ fn validation(declared: &Declared) -> Validation {
             },
             valid: valid.map(|v| v.micros()),
         },
+        Declared::RollingOrigin { folds, test } => Validation::RollingOrigin { folds: *folds, test: test.micros() },
         Declared::CrossValidation { folds, seeds } => {
             Validation::CrossValidation { folds: *folds, seeds: seeds.clone() }
         }
@@ -232,9 +233,9 @@ async fn register(
         note: note.into(),
     };
     let floors = [
-        ("roc_auc", model.floors.roc_auc),
-        ("average_precision", model.floors.average_precision),
-        ("ks", model.floors.ks),
+        ("roc_auc", model.gate.floors.roc_auc),
+        ("average_precision", model.gate.floors.average_precision),
+        ("ks", model.gate.floors.ks),
     ];
     let mut below = Vec::new();
     for (name, floor) in floors {
