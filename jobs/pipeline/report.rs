@@ -25,6 +25,7 @@ use crate::clock;
 use crate::define::Model;
 use crate::define::diagnostic::nearest;
 use crate::define::inputs::glob;
+use crate::define::model::CalibrationKind;
 use crate::engine::session::Session;
 use crate::error::{Context, Error, Result};
 use crate::report::page::{self, Fact, Provenance, Section, Status, Summary};
@@ -138,8 +139,12 @@ fn of<T, S>(part: &Option<T>, section: impl FnOnce(&T) -> Section<S>, otherwise:
     part.as_ref().map_or_else(|| Section::absent(otherwise), section)
 }
 
-fn calibration(_model: &Model) -> &'static str {
-    "none"
+fn calibration(model: &Model) -> &'static str {
+    match model.calibration.kind {
+        CalibrationKind::Platt => "Platt",
+        CalibrationKind::Isotonic => "isotonic",
+        CalibrationKind::None => "none",
+    }
 }
 
 /// What the night did with the model.

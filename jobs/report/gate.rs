@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::format::{self, count, metric, optional, percent, share_of};
+use super::format::{self, count, metric, optional, share_of};
 use super::html::{metric_name, number, pill, scroll};
 use super::page::{ActionChanges, Check, Gate, Status};
 
@@ -99,9 +99,4 @@ fn shade(same: bool, part: u64, whole: u64) -> String {
         _ => 4,
     };
     format!("number {}-{step}", if same { "same" } else { "moved" })
-}
-
-/// A share with one digit, where there is one.
-pub fn share(value: Option<f64>) -> String {
-    optional(value, percent)
 }

@@ -153,12 +153,11 @@ def test_sort_works_by_click(tab):
     assert tab.run(f"document.querySelector('{heading}').getAttribute('aria-sort')") == "descending"
     shown = [number(text) for text in column(tab, "score") if text != "–"]
     assert shown == sorted(shown, reverse=True)
-    assert len(set(shown)) > 1
     tab.click(f"{heading} button")
     assert tab.run(f"document.querySelector('{heading}').getAttribute('aria-sort')") == "ascending"
     rising = [number(text) for text in column(tab, "score") if text != "–"]
     assert rising == sorted(rising)
-    assert rising[0] <= shown[-1]
+    assert rising[0] < shown[0]
     assert tab.run("document.querySelectorAll('[aria-sort]').length") == 1
 
 

@@ -22,7 +22,7 @@ use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea};
 use plotters::prelude::{Cartesian2d, SVGBackend};
-use plotters::style::{Color, IntoFont, IntoTextStyle, RGBColor, TRANSPARENT};
+use plotters::style::{Color, IntoFont, RGBColor, TRANSPARENT};
 
 use crate::error::{Error, Result};
 
