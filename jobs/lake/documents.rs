@@ -1,6 +1,6 @@
 //! Documents: files that people read, each replaced as a whole. What a reader opens is the old one or the new one.
 
-use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{Error as StoreError, ObjectStoreExt, PutPayload};
 
 use super::root::Lake;
 use crate::error::{Context, Result};

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::format::{count, metric, percent};
+use super::format::{count, minus, percent};
 use super::html::{data, none, scroll};
 use super::page::{Customer, Customers};
 use crate::error::Result;
@@ -126,9 +126,9 @@ fn is_number(column: &Column) -> bool {
 fn text(column: &Column, value: &Value) -> String {
     match (column.kind, value) {
         ("share", value) => value.as_f64().map_or_else(String::new, percent),
-        ("number", value) => {
-            value.as_f64().map_or_else(String::new, |v| if v.fract() == 0.0 { format!("{v}") } else { metric(v) })
-        }
+        ("number", value) => value
+            .as_f64()
+            .map_or_else(String::new, |v| minus(&if v.fract() == 0.0 { format!("{v}") } else { format!("{v:.2}") })),
         (_, Value::Object(named)) => named.values().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
         (_, Value::Array(items)) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
         (_, value) => value.as_str().unwrap_or_default().to_string(),

@@ -28,11 +28,17 @@ pub fn percent(share: f64) -> String {
 
 /// A metric, with four digits; large numbers with fewer.
 pub fn metric(value: f64) -> String {
-    match value.abs() {
+    let text = match value.abs() {
         v if v >= 1000.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.2}"),
         _ => format!("{value:.4}"),
-    }
+    };
+    minus(&text)
+}
+
+/// With the sign that is as wide as a plus.
+pub fn minus(text: &str) -> String {
+    text.replace('-', "−")
 }
 
 /// With its sign, for differences.
@@ -100,7 +106,7 @@ mod tests {
     fn numbers_are_written_as_people_read_them() {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.0, 0.123, 0.0012, 0.00004, 1.0].map(percent), ["0.0%", "12.3%", "0.12%", "0.004%", "100.0%"]);
-        assert_eq!([0.71234, 12.3456, 4321.9].map(metric), ["0.7123", "12.35", "4322"]);
+        assert_eq!([0.71234, 12.3456, 4321.9, -0.5].map(metric), ["0.7123", "12.35", "4322", "−0.5000"]);
         assert_eq!([0.01, -0.01, 0.0].map(signed), ["+0.0100", "−0.0100", "0.0000"]);
         assert_eq!(optional(Some(f64::NAN), metric), NONE);
         assert_eq!(share_of(1, 0), NONE);

@@ -17,13 +17,12 @@ pub fn checks(gate: &Gate) -> Markup {
                 caption { (passed) " passed, " (failed) " failed, " (skipped) " skipped" }
                 thead { tr {
                     th scope="col" { "Check" }
+                    th scope="col" { "Status" }
                     th.number scope="col" { "Candidate" }
                     th.number scope="col" { "Champion" }
                     th.number scope="col" { "Change" }
                     @if intervals { th.number scope="col" { "Interval of the change" } }
                     th.number scope="col" { "Threshold" }
-                    th scope="col" { "Status" }
-                    th scope="col" { "Note" }
                 } }
                 tbody { @for check in &gate.checks { (row(check, intervals)) } }
             }
@@ -37,14 +36,16 @@ fn row(check: &Check, intervals: bool) -> Markup {
     let bound = if check.direction.is_empty() { threshold } else { format!("{} {threshold}", check.direction) };
     html! {
         tr class=[(check.status == Status::Fail).then_some("failed")] {
-            th scope="row" { (metric_name(&check.metric)) }
+            th.text scope="row" {
+                (metric_name(&check.metric))
+                @if !check.note.is_empty() { span.note { (check.note) } }
+            }
+            td { (pill(check.status)) }
             (number(&optional(check.candidate, metric)))
             (number(&optional(check.champion, metric)))
             (number(&optional(change, format::signed)))
             @if intervals { td.number { (format::interval(check.low, check.high)) } }
             td.number { (bound) }
-            td { (pill(check.status)) }
-            td.text { (check.note) }
         }
     }
 }

@@ -71,14 +71,13 @@ fn measures(measures: &[Measure], caption: &str) -> Markup {
         table {
             caption { (caption) }
             thead { tr {
-                th scope="col" { "What" } th scope="col" { "Of" } th.number scope="col" { "Value" } th.number scope="col" { "Baseline" }
-                th.number scope="col" { "Warns at" } th.number scope="col" { "Fails at" } th scope="col" { "Status" }
+                th scope="col" { "What" } th scope="col" { "Of" } th scope="col" { "Status" } th.number scope="col" { "Value" } th.number scope="col" { "Baseline" }
+                th.number scope="col" { "Warns at" } th.number scope="col" { "Fails at" }
             } }
             tbody { @for measure in measures { tr class=[(measure.status == Status::Fail).then_some("failed")] {
-                th scope="row" { (metric_name(&measure.what)) } td.text { (measure.subject) }
+                th scope="row" { (metric_name(&measure.what)) } td { (measure.subject) } td { (pill(measure.status)) }
                 (number(&optional(measure.value, metric))) (number(&optional(measure.baseline, metric)))
                 (number(&optional(measure.warn, metric))) (number(&optional(measure.fail, metric)))
-                td { (pill(measure.status)) }
             } } }
         }
     }

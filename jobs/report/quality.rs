@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::charts;
 use super::format::{count, interval, metric, optional, percent, share_of};
 use super::html::{metric_name, none, number, scroll};
-use super::page::{Calibration, Curves, Distribution, Lift, Measured, Quality};
+use super::page::{Calibration, Curves, Distribution, Lift, Measured, Quality, Reliability};
 use crate::error::Result;
 
 /// Metrics shown as a chart: what ranks, where an interval says most.
@@ -112,22 +112,39 @@ pub fn calibration(calibration: &Calibration) -> Result<Markup> {
         div.grid {
             figure { figcaption { "Reliability" } (charts::calibration(&calibration.lines)?) }
             div {
-                @for line in &calibration.lines {
-                    (scroll(&format!("Reliability, {}", line.name), &html! {
-                        table.narrow {
-                            caption { (line.name) @if line.error.is_some() { ": calibration error " (optional(line.error, metric)) } }
-                            thead { tr {
-                                th.number scope="col" { "Predicted" } th.number scope="col" { "Observed" } th.number scope="col" { "Rows" }
-                            } }
-                            tbody { @for bin in &line.bins { tr {
-                                (number(&percent(bin.predicted))) (number(&percent(bin.observed))) (number(&count(bin.rows)))
-                            } } }
-                        }
-                    }))
+                @for (index, line) in calibration.lines.iter().enumerate().rev() {
+                    details open[index + 1 == calibration.lines.len()] {
+                        summary { (line.name) ", as a table" }
+                        (scroll(&format!("Reliability, {}", line.name), &bins(line)))
+                    }
                 }
             }
         }
     })
+}
+
+fn bins(line: &Reliability) -> Markup {
+    html! {
+        table.narrow {
+            caption { "Calibration error " (optional(line.error, metric)) }
+            thead { tr {
+                th.number scope="col" { "Predicted" }
+                th.number scope="col" { "Observed" }
+                th.number scope="col" { "Interval, 95%" }
+                th.number scope="col" { "Rows" }
+            } }
+            tbody {
+                @for bin in &line.bins {
+                    tr {
+                        (number(&percent(bin.predicted)))
+                        (number(&percent(bin.observed)))
+                        (number(&format!("{} – {}", percent(bin.low), percent(bin.high))))
+                        (number(&count(bin.rows)))
+                    }
+                }
+            }
+        }
+    }
 }
 
 pub fn distributions(distributions: &[Distribution]) -> Result<Markup> {

@@ -55,21 +55,18 @@
     for (const id of links.keys()) if (byId(id)) observer.observe(byId(id));
   }
 
-  // As the page writes them itself (format.rs).
+  // As the page writes them itself (customers.rs).
   const percent = (share) => {
     const value = share * 100;
     const size = Math.abs(value);
     return value.toFixed(size >= 0.95 || size === 0 ? 1 : size >= 0.095 ? 2 : 3) + "%";
   };
-  const metric = (value) => {
-    const size = Math.abs(value);
-    return Number.isInteger(value) ? String(value) : value.toFixed(size >= 1000 ? 0 : size >= 10 ? 2 : 4);
-  };
+  const decimal = (value) => (Number.isInteger(value) ? String(value) : value.toFixed(2)).replace("-", "−");
   const count = (value) => value.toLocaleString("en-US");
   const shown = (kind, value) => {
     if (value === null || value === undefined) return null;
     if (kind === "share") return percent(value);
-    if (kind === "number") return metric(value);
+    if (kind === "number") return decimal(value);
     return typeof value === "object" ? Object.values(value).join(", ") : String(value); // a list, or a named customer
   };
 

@@ -144,7 +144,7 @@ def test_a_choice_filters(tab):
 
 
 def number(text: str) -> float:
-    return float(text.rstrip("%"))
+    return float(text.rstrip("%").replace("−", "-"))
 
 
 def test_sort_works_by_click(tab):

@@ -36,6 +36,8 @@ pub fn calibration(lines: &[Reliability]) -> Result<Markup> {
         x_text: &share,
         y_text: &share,
         left: 56,
+        rows: false,
+        ticks: 6,
     };
     let last = lines.len().saturating_sub(1);
     let colour = |index: usize| if index == last { ONE } else { TWO };

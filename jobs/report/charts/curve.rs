@@ -34,7 +34,17 @@ fn unit_square(
         lines.iter().map(|line| format!("{} ({}): {}.", line.name, line.note, in_words(&line.points))).collect();
     let desc = format!("{y_name} over {x_name}. {} The thin line is chance.", words.join(" "));
     let about = Figure { id, title, desc, size: SIZE };
-    let axes = Axes { x: (0.0, 1.0), y: (0.0, top), x_name, y_name, x_text: &share, y_text: &share, left: 56 };
+    let axes = Axes {
+        x: (0.0, 1.0),
+        y: (0.0, top),
+        x_name,
+        y_name,
+        x_text: &share,
+        y_text: &share,
+        left: 56,
+        rows: false,
+        ticks: 6,
+    };
     let svg = figure(&about, |area, hits| {
         let mut chart = axes.draw(area)?;
         chart.draw_series([PathElement::new(chance.to_vec(), MUTED.stroke_width(1))])?;

@@ -31,6 +31,8 @@ pub fn distribution(id: &str, shown: &Distribution) -> Result<Markup> {
         x_text: &share,
         y_text: &share,
         left: 56,
+        rows: false,
+        ticks: 6,
     };
     let svg = figure(&about, |area, hits| {
         let mut chart = axes.draw(area)?;

@@ -20,7 +20,7 @@ pub fn importance(shown: &Importances) -> Result<Markup> {
     let words: Vec<String> = features.iter().map(|f| format!("{} {}", f.feature, percent(f.share))).collect();
     let desc = format!("Share of the loss reduction by feature, largest first: {}.", words.join(", "));
     let rows = features.len();
-    let about = Figure { id: "importance", title: "Feature importances", desc, size: (480, rows as u32 * ROW + 60) };
+    let about = Figure { id: "importance", title: "Feature importances", desc, size: (420, rows as u32 * ROW + 60) };
     let axes = Axes {
         x: (0.0, right),
         y: (0.0, rows.max(1) as f64),
@@ -28,7 +28,9 @@ pub fn importance(shown: &Importances) -> Result<Markup> {
         y_name: "",
         x_text: &share,
         y_text: &unlabelled,
-        left: 210,
+        left: 200,
+        rows: true,
+        ticks: 5,
     };
     let svg = figure(&about, |area, hits| {
         let mut chart = axes.draw(area)?;
@@ -39,7 +41,7 @@ pub fn importance(shown: &Importances) -> Result<Markup> {
                 chart.draw_series([Circle::new((champion, at), 4, TWO.filled())])?;
             }
             let (left, middle) = chart.backend_coord(&(0.0, at));
-            let label = text(12, INK).pos(Pos::new(HPos::Right, VPos::Center));
+            let label = text(11, INK).pos(Pos::new(HPos::Right, VPos::Center));
             area.draw(&Text::new(shortened(&feature.feature), (left - 8, middle), label))?;
             let champion = feature.champion.map_or(String::new(), |c| format!(", champion {}", percent(c)));
             let text = format!(
@@ -48,7 +50,7 @@ pub fn importance(shown: &Importances) -> Result<Markup> {
                 percent(feature.share),
                 feature.splits
             );
-            hits.push(Hit { x: 0, y: middle - ROW as i32 / 2, width: 480, height: ROW as i32, text });
+            hits.push(Hit { x: 0, y: middle - ROW as i32 / 2, width: 420, height: ROW as i32, text });
         }
         Ok(())
     })?;
@@ -60,7 +62,7 @@ pub fn importance(shown: &Importances) -> Result<Markup> {
 
 /// As much of a long name as there is room for: its end says more than its beginning.
 pub fn shortened(name: &str) -> String {
-    const ROOM: usize = 30;
+    const ROOM: usize = 32;
     let length = name.chars().count();
     if length <= ROOM {
         name.to_string()

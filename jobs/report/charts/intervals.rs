@@ -34,6 +34,8 @@ pub fn intervals(id: &str, what: &str, rows: &[(&str, Measured)]) -> Result<Mark
         x_text: &plain,
         y_text: &unlabelled,
         left: 130,
+        rows: true,
+        ticks: 5,
     };
     figure(&about, |area, hits| {
         let mut chart = axes.draw(area)?;

@@ -29,6 +29,8 @@ pub fn lift(shown: &Lift) -> Result<Markup> {
         x_text: &whole,
         y_text: &plain,
         left: 50,
+        rows: false,
+        ticks: 11,
     };
     figure(&about, |area, hits| {
         let mut chart = axes.draw(area)?;

@@ -24,6 +24,7 @@ use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea};
 use plotters::prelude::{Cartesian2d, SVGBackend};
 use plotters::style::{Color, IntoFont, RGBColor, TRANSPARENT};
 
+use super::format::minus;
 use crate::error::{Error, Result};
 
 pub use calibration::calibration;
@@ -130,6 +131,10 @@ pub struct Axes<'f> {
     pub y_text: &'f dyn Fn(&f64) -> String,
     /// Width of the names at the left.
     pub left: u32,
+    /// Whether names stand at the left, which the chart writes itself, and no numbers.
+    pub rows: bool,
+    /// Labels along x, at most.
+    pub ticks: usize,
 }
 
 impl Axes<'_> {
@@ -147,7 +152,7 @@ impl Axes<'_> {
             .set_all_tick_mark_size(3)
             .label_style(text(13, MUTED))
             .axis_desc_style(text(13, INK))
-            .x_labels(6)
+            .x_labels(self.ticks)
             .y_labels(6)
             .x_label_formatter(self.x_text)
             .y_label_formatter(self.y_text);
@@ -156,6 +161,9 @@ impl Axes<'_> {
         }
         if !self.y_name.is_empty() {
             mesh.y_desc(self.y_name);
+        }
+        if self.rows {
+            mesh.disable_y_mesh().disable_y_axis();
         }
         mesh.draw()?;
         Ok(chart)
@@ -178,7 +186,7 @@ pub fn share(value: &f64) -> String {
 pub fn plain(value: &f64) -> String {
     let text = format!("{value:.4}");
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    if text == "-0" { "0".to_string() } else { text.to_string() }
+    if text == "-0" { "0".to_string() } else { minus(text) }
 }
 
 /// Labels of an axis that has names instead: none.

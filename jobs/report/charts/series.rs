@@ -42,6 +42,8 @@ pub fn series(id: &str, title: &str, shown: &Series) -> Result<Markup> {
         x_text: &date,
         y_text: &plain,
         left: 58,
+        rows: false,
+        ticks: 6,
     };
     figure(&about, |area, hits| {
         let mut chart = axes.draw(area)?;

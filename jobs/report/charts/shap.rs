@@ -33,7 +33,7 @@ pub fn shap(shown: &Contributions) -> Result<Markup> {
         words.join(", ")
     );
     let rows = features.len();
-    let about = Figure { id: "shap", title: "SHAP summary", desc, size: (480, rows as u32 * ROW + 60) };
+    let about = Figure { id: "shap", title: "SHAP summary", desc, size: (420, rows as u32 * ROW + 60) };
     let axes = Axes {
         x: (low, high),
         y: (0.0, rows.max(1) as f64),
@@ -41,7 +41,9 @@ pub fn shap(shown: &Contributions) -> Result<Markup> {
         y_name: "",
         x_text: &plain,
         y_text: &unlabelled,
-        left: 210,
+        left: 200,
+        rows: true,
+        ticks: 5,
     };
     let svg = figure(&about, |area, hits| {
         let mut chart = axes.draw(area)?;
@@ -53,14 +55,15 @@ pub fn shap(shown: &Contributions) -> Result<Markup> {
                 dots.into_iter().map(|(x, offset, colour)| Circle::new((x, at + offset), 2, colour.filled())),
             )?;
             let (left, middle) = chart.backend_coord(&(low, at));
-            let label = text(12, INK).pos(Pos::new(HPos::Right, VPos::Center));
+            let label = text(11, INK).pos(Pos::new(HPos::Right, VPos::Center));
             area.draw(&Text::new(shortened(&feature.feature), (left - 8, middle), label))?;
             let text = format!("{}: mean absolute contribution {}", feature.feature, metric(feature.mean_absolute));
-            hits.push(Hit { x: 0, y: middle - ROW as i32 / 2, width: 480, height: ROW as i32, text });
+            hits.push(Hit { x: 0, y: middle - ROW as i32 / 2, width: 420, height: ROW as i32, text });
         }
         Ok(())
     })?;
-    let keys = [("shade-0", "low value", ""), ("shade-4", "high value", ""), ("muted", "category or missing", "")];
+    let keys =
+        [("shade-0 dot", "low value", ""), ("shade-4 dot", "high value", ""), ("muted dot", "category or missing", "")];
     Ok(html! { (legend(keys)) (svg) })
 }
 
