@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Vec<Evaluation>>(&json).unwrap().len(), 3);
         let batch = to_batch(&all).unwrap();
         assert_eq!(batch.num_rows(), 3 * all[0].metrics.entries().len());
-        assert_eq!(batch.column_by_name("value").unwrap().null_count(), 8, "the segment without rows");
+        assert_eq!(batch.column_by_name("value").unwrap().null_count(), 10, "the segment without rows");
         assert_eq!(to_batch(&[]).unwrap().num_rows(), 0);
     }
 

@@ -5,19 +5,33 @@
 //! as a set of files; [`scorer::Scorer`] turns feature batches into probabilities; [`score`] turns those into scores
 //! and decisions.
 
+pub mod agreement;
 pub mod artifact;
+pub mod bootstrap;
+pub mod calibrate;
+pub mod curves;
 pub mod encode;
 pub mod evaluate;
+pub mod exact;
+pub mod fairness;
 #[cfg(test)]
 mod fixture;
 pub mod lightgbm;
 pub mod matrix;
 pub mod metrics;
+pub mod ordered_target;
 pub mod params;
 pub mod predict;
 pub mod prior;
+pub mod ranked;
+pub mod reasons;
+#[cfg(test)]
+mod reference;
+pub mod reject;
 pub mod score;
+pub mod scorecard;
 pub mod scorer;
 pub mod shares;
 pub mod split;
+pub mod stability;
 pub mod train;
