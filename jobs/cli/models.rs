@@ -18,81 +18,111 @@ use crate::pipeline::registry::Event;
 pub struct Arguments {
     #[command(subcommand)]
     what: What,
-    #[command(flatten)]
-    shared: Shared,
 }
 
 #[derive(Debug, Subcommand)]
 enum What {
     /// Every version, its aliases, and what became of it.
-    List {
-        /// These models only (names or globs; may be given several times).
-        #[arg(long, value_name = "NAME")]
-        select: Vec<String>,
-    },
+    List(List),
     /// A version in full: events, metrics, inputs, files, and what the gate found.
-    Show {
-        model: String,
-        /// A version, or an alias (default: the champion).
-        version: Option<String>,
-    },
+    Show(Show),
     /// Make a version the champion that the gate has passed, or, by force, any.
-    Promote {
-        model: String,
-        /// A version, or an alias.
-        version: String,
-        /// Whatever the gate said; needs a reason.
-        #[arg(long)]
-        force: bool,
-        /// Why; the registry keeps it.
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-        /// Freeze it as the anchor too, which later candidates are held to.
-        #[arg(long)]
-        anchor: bool,
-    },
+    Promote(Promote),
     /// Make the previous champion the champion again.
-    Rollback {
-        model: String,
-        /// Why; the registry keeps it.
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-    },
+    Rollback(Rollback),
+}
+
+#[derive(Debug, Args)]
+struct List {
+    /// These models only (names or globs; may be given several times).
+    #[arg(long, value_name = "NAME")]
+    select: Vec<String>,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    model: String,
+    /// A version, or an alias (default: the champion).
+    version: Option<String>,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+#[derive(Debug, Args)]
+struct Promote {
+    model: String,
+    /// A version, or an alias.
+    version: String,
+    /// Whatever the gate said; needs a reason.
+    #[arg(long)]
+    force: bool,
+    /// Why; the registry keeps it.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Freeze it as the anchor too, which later candidates are held to.
+    #[arg(long)]
+    anchor: bool,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+#[derive(Debug, Args)]
+struct Rollback {
+    model: String,
+    /// Why; the registry keeps it.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    shared: Shared,
 }
 
 #[derive(Debug, Args)]
 struct Shared {
     /// The night from which it counts, or as of which it is shown (default: the last night that the lake knows of).
-    #[arg(long, global = true, value_parser = common::date, value_name = "YYYY-MM-DD")]
+    #[arg(long, value_parser = common::date, value_name = "YYYY-MM-DD")]
     date: Option<NaiveDate>,
     /// Directory with sql/, features/ and models/.
-    #[arg(long, global = true, default_value = ".", value_name = "DIR")]
+    #[arg(long, default_value = ".", value_name = "DIR")]
     project: PathBuf,
     /// Results as JSON on stdout.
-    #[arg(long, global = true)]
+    #[arg(long)]
     json: bool,
     #[command(flatten)]
     place: common::Place,
 }
 
-pub async fn run(arguments: Arguments) -> Result<()> {
-    let Arguments { what, shared } = arguments;
-    let profile = shared.place.resolve()?;
-    let select = if let What::List { select } = &what { select.clone() } else { Vec::new() };
-    let mut job = open::job(profile, &shared.project, shared.date.unwrap_or(NaiveDate::MAX), select)?;
-    match (shared.date, &what) {
-        (Some(_), _) | (None, What::List { .. } | What::Show { .. }) => {}
-        (None, _) => job.date = models::last_night(&job).await?,
-    }
-    match &what {
-        What::List { .. } => say(&shared, &models::list(&job).await?, |listed| list(listed)),
-        What::Show { model, version } => say(&shared, &models::show(&job, model, version.as_deref()).await?, show),
-        What::Promote { model, version, force, reason, anchor } => {
-            let how = Promotion { force: *force, reason: reason.as_deref(), anchor: *anchor };
-            changed(&shared, &job, &models::promote(&job, model, version, how).await?)
+impl Shared {
+    /// What only looks sees the last night by itself.
+    async fn job(&self, changes: bool, select: &[String]) -> Result<Job> {
+        let profile = self.place.resolve()?;
+        let mut job = open::job(profile, &self.project, self.date.unwrap_or(NaiveDate::MAX), select.to_vec())?;
+        if changes && self.date.is_none() {
+            job.date = models::last_night(&job).await?;
         }
-        What::Rollback { model, reason } => {
-            changed(&shared, &job, &models::rollback(&job, model, reason.as_deref()).await?)
+        Ok(job)
+    }
+}
+
+pub async fn run(arguments: Arguments) -> Result<()> {
+    match arguments.what {
+        What::List(List { select, shared }) => {
+            let all = models::list(&shared.job(false, &select).await?).await?;
+            say(&shared, &all, |all| list(all))
+        }
+        What::Show(Show { model, version, shared }) => {
+            let shown = models::show(&shared.job(false, &[]).await?, &model, version.as_deref()).await?;
+            say(&shared, &shown, show)
+        }
+        What::Promote(Promote { model, version, force, reason, anchor, shared }) => {
+            let job = shared.job(true, &[]).await?;
+            let how = Promotion { force, reason: reason.as_deref(), anchor };
+            changed(&shared, &job, &models::promote(&job, &model, &version, how).await?)
+        }
+        What::Rollback(Rollback { model, reason, shared }) => {
+            let job = shared.job(true, &[]).await?;
+            changed(&shared, &job, &models::rollback(&job, &model, reason.as_deref()).await?)
         }
     }
 }

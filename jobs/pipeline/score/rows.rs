@@ -13,6 +13,7 @@ use crate::define::types::timestamp;
 use crate::error::{Error, Result};
 use crate::lake::documented;
 use crate::learn::score::{Decisions, Scale};
+use crate::learn::scorecard::Points;
 use crate::pipeline::artifacts::Predictions;
 use crate::pipeline::job::Job;
 
@@ -30,17 +31,20 @@ pub struct Scored<'a> {
 pub struct Policy {
     scale: Scale,
     decisions: Decisions,
-    limits: Vec<(String, Option<f64>)>,
+    /// Upper bound and limit of each band; two may have one action.
+    limits: Vec<(Option<f64>, Option<f64>)>,
 }
 
 impl Policy {
     pub fn of(model: &Model) -> Result<Policy> {
         let scale = match model.score {
             ScoreScale::Linear { from, to } => Scale::new(from, to)?,
-            ScoreScale::Points { points, at_odds, double_odds } => Scale::Points { points, at_odds, double_odds },
+            ScoreScale::Points { points, at_odds, double_odds } => {
+                Scale::Points(Points::new(points, at_odds, double_odds)?)
+            }
         };
         let decisions = Decisions::new(model.decisions.iter().map(|d| (d.action.clone(), d.below)).collect())?;
-        let limits = model.decisions.iter().map(|d| (d.action.clone(), d.limit)).collect();
+        let limits = model.decisions.iter().map(|d| (d.below, d.limit)).collect();
         Ok(Policy { scale, decisions, limits })
     }
 
@@ -54,8 +58,8 @@ impl Policy {
 
     /// How much may be lent at this probability; `None` where the band has no limit.
     pub fn limit(&self, probability: f64) -> Option<f64> {
-        let action = self.action(probability);
-        self.limits.iter().find(|(name, _)| name == action).and_then(|(_, limit)| *limit)
+        let holds = |(below, _): &&(Option<f64>, Option<f64>)| below.is_none_or(|below| probability < below);
+        self.limits.iter().find(holds).and_then(|(_, limit)| *limit)
     }
 }
 
