@@ -139,7 +139,8 @@ fn changed(shared: &Shared, job: &Job, events: &Vec<Event>) -> Result<()> {
         if events.is_empty() {
             return "Nothing to do: it is so already.\n".to_string();
         }
-        let line = |event: &Event| format!("{} {} {}: {}\n", event.model, event.version, event.happened.name(), event.note);
+        let line =
+            |event: &Event| format!("{} {} {}: {}\n", event.model, event.version, event.happened.name(), event.note);
         let lines: Vec<String> = events.iter().map(line).collect();
         format!("{}It counts from the night of {} on.\n", lines.concat(), job.date)
     })
@@ -170,9 +171,8 @@ fn show(shown: &Shown) -> String {
     let Shown { listed, files, inputs, events, gate } = shown;
     let aliases = if listed.aliases.is_empty() { "no alias".to_string() } else { listed.aliases.join(", ") };
     let mut text = format!("{} {}: {aliases}\n\n", listed.model, listed.version);
-    let line = |event: &Event| {
-        vec![event.logical_date.to_string(), event.happened.name().to_string(), event.note.clone()]
-    };
+    let line =
+        |event: &Event| vec![event.logical_date.to_string(), event.happened.name().to_string(), event.note.clone()];
     text += &output::columns(&["night", "event", "note"], events.iter().map(line), &[]);
     let metrics = listed.metrics.as_object().into_iter().flatten();
     let metrics = metrics.filter_map(|(name, value)| Some(vec![name.clone(), format!("{:.4}", value.as_f64()?)]));

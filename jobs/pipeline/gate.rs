@@ -143,7 +143,8 @@ pub(super) struct Judging<'a> {
 impl<'a> Judging<'a> {
     async fn prepare(job: &'a Job, model: &'a Model, history: &History, candidate: &str) -> Result<Judging<'a>> {
         let trained = history.trained(candidate).cloned();
-        let trained = trained.ok_or_else(|| Error::internal(format!("the registry lacks the training of {candidate}")))?;
+        let trained =
+            trained.ok_or_else(|| Error::internal(format!("the registry lacks the training of {candidate}")))?;
         let aliases = history.aliases();
         let candidate = artifacts::load(job, model, candidate).await.context("the candidate cannot be judged")?;
         let champion = match &aliases.champion {
@@ -186,12 +187,8 @@ async fn record(job: &Job, model: &Model, verdict: &Verdict, judging: &Judging<'
             let why = if verdict.champion.is_some() { "passed the gate" } else { "passed the gate; first champion" };
             return Ok(registry::promotion(history, &verdict.candidate, why));
         }
-        let refused = Event {
-            happened: Happened::Refused,
-            alias: None,
-            note: verdict.refusal(),
-            ..judging.trained.clone()
-        };
+        let refused =
+            Event { happened: Happened::Refused, alias: None, note: verdict.refusal(), ..judging.trained.clone() };
         Ok(vec![refused])
     };
     registry::record(job, &model.name, decide).await?;

@@ -200,7 +200,8 @@ async fn known<'a>(job: &'a Job, model: &str) -> Result<(&'a Model, History)> {
 /// A version by its name, or by an alias that it holds.
 fn of(history: &History, model: &Model, asked: &str) -> Result<String> {
     let aliases = history.aliases();
-    let named = history.versions().into_iter().find(|version| *version == asked || aliases.of(version).contains(&asked));
+    let named =
+        history.versions().into_iter().find(|version| *version == asked || aliases.of(version).contains(&asked));
     match named {
         Some(version) if history.is_erased(version) => {
             Err(Error::data(format!("{version} of {} is gone: it named an erased entity", model.name)))
@@ -212,7 +213,9 @@ fn of(history: &History, model: &Model, asked: &str) -> Result<String> {
 
 fn unknown(history: &History, model: &Model, asked: &str) -> Error {
     let message = format!("model {} has no version `{asked}`", model.name);
-    Error::definition(Diagnostic::new("VERSION", (0, 0), message).expected_one_of(asked, history.versions()).to_string())
+    Error::definition(
+        Diagnostic::new("VERSION", (0, 0), message).expected_one_of(asked, history.versions()).to_string(),
+    )
 }
 
 fn not_passed(history: &History, model: &Model, version: &str) -> Error {

@@ -124,9 +124,12 @@ impl Watch<'_> {
 
     /// How many are scored, against the first night of this champion that the table has.
     fn population(&self) -> Measure {
-        let since = self.history.events.iter().rev().find(|event| {
-            event.version == self.version.name && event.alias.as_deref() == Some("champion")
-        });
+        let since = self
+            .history
+            .events
+            .iter()
+            .rev()
+            .find(|event| event.version == self.version.name && event.alias.as_deref() == Some("champion"));
         let since = since.map_or(self.job.date, |event| event.logical_date).to_string();
         let rows = self.scores.partition_rows();
         let tonight = rows.get(&self.job.date.to_string()).copied().unwrap_or(0);

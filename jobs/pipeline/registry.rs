@@ -154,11 +154,7 @@ pub async fn history(job: &Job, model: &str) -> Result<History> {
 ///
 /// # Errors
 /// Those of `decide`; `Temporary` if the model's registry changed meanwhile.
-pub async fn record(
-    job: &Job,
-    model: &str,
-    decide: impl FnOnce(&History) -> Result<Vec<Event>>,
-) -> Result<Vec<Event>> {
+pub async fn record(job: &Job, model: &str, decide: impl FnOnce(&History) -> Result<Vec<Event>>) -> Result<Vec<Event>> {
     let mut writer = job.lake.writer(&events::spec()).await?;
     let all = events::read(job, writer.base(), model).await?;
     let last = all.iter().filter_map(|event| event.sequence).max().unwrap_or(0);
@@ -205,12 +201,8 @@ pub fn promotion(history: &History, version: &str, note: &str) -> Vec<Event> {
 
 /// Records that a version's artifact is gone.
 pub async fn erased(job: &Job, model: &str, version: &str, note: &str) -> Result<()> {
-    let event = Event {
-        version: version.to_string(),
-        happened: Happened::Erased,
-        note: note.to_string(),
-        ..Event::default()
-    };
+    let event =
+        Event { version: version.to_string(), happened: Happened::Erased, note: note.to_string(), ..Event::default() };
     let unless_known = |history: &History| Ok(if history.is_erased(version) { Vec::new() } else { vec![event] });
     record(job, model, unless_known).await?;
     Ok(())

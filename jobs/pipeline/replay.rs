@@ -19,8 +19,8 @@ use serde::Serialize;
 pub use trail::Step;
 use trail::{Commit, Trail};
 
-use super::job::{Job, Pins};
 use super::artifacts::{self, Version};
+use super::job::{Job, Pins};
 use super::score::{self, NO_CHAMPION, Scored};
 use super::verify::difference::{Difference, differences};
 use super::{features, fingerprints, spine, vectors, why};

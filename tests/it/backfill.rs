@@ -10,10 +10,10 @@ use crate::incremental::project::{Pay, world};
 use crate::incremental::project::{date, deliver, pay};
 use crate::support::{Said, World, scorehouse};
 
-/// Twelve days: payments of the day, late ones, corrections, files delivered again, and a file without anything new.
 /// What a night does after the ingest.
 const STEPS: usize = 6;
 
+/// Twelve days: payments of the day, late ones, corrections, files delivered again, and a file without anything new.
 fn delivered() -> World {
     let world = world();
     for day in 0..12 {

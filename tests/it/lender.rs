@@ -55,7 +55,8 @@ pub fn live(world: &World, model: &str, date: &str) {
     if world.job("gate", date).code == 4 {
         let project = world.project.display().to_string();
         let what = ["models", "promote", model, "candidate", "--force", "--reason", "a test", "--project", &project];
-        let version = world.query("select version from registry where event = 'refused' order by sequence desc limit 1");
+        let version =
+            world.query("select version from registry where event = 'refused' order by sequence desc limit 1");
         let version = version[0]["version"].as_str().unwrap();
         world.run(&what.map(|word| if word == "candidate" { version } else { word })).ok();
     }

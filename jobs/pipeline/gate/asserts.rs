@@ -97,7 +97,11 @@ impl Asserts {
             let limit = Limit { min: Some(needed), ..Limit::default() };
             let note = match rows.len() {
                 0 => lacks.to_string(),
-                count => format!("{count} {} get {}", if count == 1 { "must" } else { "of which so many must" }, assert.action),
+                count => format!(
+                    "{count} {} get {}",
+                    if count == 1 { "must" } else { "of which so many must" },
+                    assert.action
+                ),
             };
             let found =
                 Found { candidate: share(candidate), champion: champion.and_then(share), difference: None, note };

@@ -149,7 +149,11 @@ impl Check {
             Direction::Min | Direction::Max => number(self.candidate),
             _ => match (self.low, self.high) {
                 (Some(low), Some(high)) => {
-                    format!("{} against {}, difference in [{low:.4}, {high:.4}]", number(self.candidate), number(self.champion))
+                    format!(
+                        "{} against {}, difference in [{low:.4}, {high:.4}]",
+                        number(self.candidate),
+                        number(self.champion)
+                    )
                 }
                 _ => format!("{} against {}", number(self.candidate), number(self.champion)),
             },

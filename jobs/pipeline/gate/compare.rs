@@ -47,8 +47,7 @@ pub fn checks(judging: &Judging<'_>) -> Result<Vec<Check>> {
 fn floors(judging: &Judging<'_>) -> Vec<Check> {
     let floors = &judging.model.gate.floors;
     let metrics: serde_json::Value = serde_json::from_str(&judging.trained.metrics).unwrap_or_default();
-    let declared =
-        [("roc_auc", floors.roc_auc), ("average_precision", floors.average_precision), ("ks", floors.ks)];
+    let declared = [("roc_auc", floors.roc_auc), ("average_precision", floors.average_precision), ("ks", floors.ks)];
     let mut checks = Vec::new();
     for (name, floor) in declared {
         let Some(floor) = floor else { continue };
@@ -56,7 +55,11 @@ fn floors(judging: &Judging<'_>) -> Vec<Check> {
         let candidate = metrics.get(name).and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN);
         let limit = Limit { min: Some(floor), ..Limit::default() };
         let note = "out of sample".to_string();
-        let mut made = Check::made(format!("floor.{name}"), &limit, &Found { candidate: Some(candidate), note, ..Found::default() });
+        let mut made = Check::made(
+            format!("floor.{name}"),
+            &limit,
+            &Found { candidate: Some(candidate), note, ..Found::default() },
+        );
         made.iter_mut().for_each(|check| check.candidate = check.candidate.filter(|value| !value.is_nan()));
         checks.extend(made);
     }
@@ -73,7 +76,8 @@ fn constant(judging: &Judging<'_>) -> Vec<Check> {
     let tonight = &judging.tonight;
     let candidate = distinct(&tonight.candidate.probability).max(judging.rows.distinct);
     let champion = tonight.champion.as_ref().map(|live| distinct(&live.probability) as f64);
-    let note = if candidate < 2 { "it says the same of everybody: its inputs tell nothing about the label" } else { "" };
+    let note =
+        if candidate < 2 { "it says the same of everybody: its inputs tell nothing about the label" } else { "" };
     let found = Found { candidate: Some(candidate as f64), champion, difference: None, note: note.into() };
     Check::made("distinct_scores", &limit, &found)
 }
@@ -137,7 +141,9 @@ fn rank_agreement(judging: &Judging<'_>, limit: &Limit) -> Result<Vec<Check>> {
     let note = match (only(&ours, &live), only(&live, &ours)) {
         _ if candidate.is_none() => "one of them reads nothing, or everything alike".to_string(),
         (0, 0) => String::new(),
-        (more, fewer) => format!("trained on other columns: {more} that the champion lacks, without {fewer} of its own"),
+        (more, fewer) => {
+            format!("trained on other columns: {more} that the champion lacks, without {fewer} of its own")
+        }
     };
     Ok(Check::made("rank_agreement", limit, &Found { candidate, note, ..Found::default() }))
 }

@@ -157,7 +157,9 @@ fn lacks(labels: &[bool], younger: bool) -> String {
         return String::new();
     }
     let which = if younger { " younger than what the champion was trained on" } else { "" };
-    format!("{rows} test rows{which}, {bad} of them true; at least {ENOUGH} were expected, {ENOUGH_OF_A_CLASS} of each class")
+    format!(
+        "{rows} test rows{which}, {bad} of them true; at least {ENOUGH} were expected, {ENOUGH_OF_A_CLASS} of each class"
+    )
 }
 
 /// How many different numbers there are; two zeros are one.

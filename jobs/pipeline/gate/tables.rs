@@ -37,11 +37,15 @@ pub(super) async fn write(judging: &Judging<'_>, verdict: &Verdict) -> Result<Ve
     if let Some(batch) = differences(judging)? {
         let text = super::super::csv::text(&batch, &["logical_date", "candidate", "champion"])?;
         let path = format!("reports/{}/{}/differences.csv", judging.model.name, judging.job.date);
-        lines.push(commit(judging, "differences", "What each customer would get by candidate and champion.", batch).await?);
+        lines.push(
+            commit(judging, "differences", "What each customer would get by candidate and champion.", batch).await?,
+        );
         judging.job.lake.put_note(&path, text).await?;
     }
     if let Some(batch) = treatment(judging)? {
-        lines.push(commit(judging, "fairness", "How groups of people are treated by candidate and champion.", batch).await?);
+        lines.push(
+            commit(judging, "fairness", "How groups of people are treated by candidate and champion.", batch).await?,
+        );
     }
     let mut line = commit(judging, "gates", "Every check of every candidate.", checks(judging, verdict)?).await?;
     line.status = format!("{}: {}", line.status, if verdict.passed { "promoted" } else { "refused" });
@@ -111,7 +115,10 @@ fn checks(judging: &Judging<'_>, verdict: &Verdict) -> Result<RecordBatch> {
     let places = Int64Array::from_iter_values(0..all.len() as i64);
     let mut columns = Vec::from(versions(judging, all.len()));
     columns.extend([
-        (documented("place", DataType::Int64, false, "In the order in which checks are shown."), Arc::new(places) as ArrayRef),
+        (
+            documented("place", DataType::Int64, false, "In the order in which checks are shown."),
+            Arc::new(places) as ArrayRef,
+        ),
         text("metric", "What is measured.", &|check| &check.metric),
         number("candidate_value", "Of the candidate.", &|check| check.candidate),
         number("champion_value", "Of the champion; of the anchor, for `anchor`.", &|check| check.champion),

@@ -69,13 +69,22 @@ impl Measure {
     }
 
     pub fn sentence(&self) -> String {
-        sentence(self.what, &self.subject, self.change, self.level.fail.filter(|_| self.status == Status::Fail).or(self.level.warn))
+        sentence(
+            self.what,
+            &self.subject,
+            self.change,
+            self.level.fail.filter(|_| self.status == Status::Fail).or(self.level.warn),
+        )
     }
 }
 
 fn sentence(what: &str, subject: &str, change: Option<f64>, bound: Option<f64>) -> String {
     let number = |value: Option<f64>| value.map_or("none".to_string(), |value| format!("{value:.4}"));
-    format!("{what} of {subject} is {}, at most {} was expected", number(change), bound.map_or("nothing".into(), |b| b.to_string()))
+    format!(
+        "{what} of {subject} is {}, at most {} was expected",
+        number(change),
+        bound.map_or("nothing".into(), |b| b.to_string())
+    )
 }
 
 pub fn batch(job: &Job, version: &str, measures: &[Measure]) -> Result<RecordBatch> {
@@ -125,9 +134,11 @@ pub async fn failures(job: &Job, snapshot: &Snapshot, model: &str) -> Result<Vec
     let mut failures = Vec::new();
     for batch in night.select_columns(&["what", "subject", "change", "fail"])?.collect().await? {
         let (whats, subjects) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
-        let (changes, bounds) = (batch.column(2).as_primitive::<Float64Type>(), batch.column(3).as_primitive::<Float64Type>());
+        let (changes, bounds) =
+            (batch.column(2).as_primitive::<Float64Type>(), batch.column(3).as_primitive::<Float64Type>());
         for row in 0..batch.num_rows() {
-            let said = sentence(whats.value(row), subjects.value(row), Some(changes.value(row)), Some(bounds.value(row)));
+            let said =
+                sentence(whats.value(row), subjects.value(row), Some(changes.value(row)), Some(bounds.value(row)));
             failures.push(format!("{model}: {said}"));
         }
     }

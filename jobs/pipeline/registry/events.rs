@@ -72,7 +72,8 @@ impl Happened {
 
     fn named(name: &str) -> Result<Happened> {
         let found = ALL.into_iter().find(|happened| happened.name() == name);
-        found.ok_or_else(|| Error::data(format!("the registry has an event `{name}`, which this version does not know")))
+        found
+            .ok_or_else(|| Error::data(format!("the registry has an event `{name}`, which this version does not know")))
     }
 }
 

@@ -86,7 +86,13 @@ pub fn scored(
     };
     let number = DataType::Float64;
     let what = if model.description.is_empty() { &model.name } else { &model.description };
-    push("margin", number.clone(), true, "What the model says before it is a probability.", numbers(&|s, r| Some(s.margin[r])));
+    push(
+        "margin",
+        number.clone(),
+        true,
+        "What the model says before it is a probability.",
+        numbers(&|s, r| Some(s.margin[r])),
+    );
     let doc = "The probability before calibration.";
     push("uncalibrated", number.clone(), true, doc, numbers(&|s, r| Some(s.uncalibrated[r])));
     let doc = format!("Probability, calibrated, on which is decided: {what}");

@@ -128,7 +128,10 @@ fn a_score_has_what_a_risk_officer_asks_for() {
         "select decision, min(\"limit\") as low, max(\"limit\") as high, count(\"limit\") as n, max(missing_inputs) as missing, \
          count(feature_version) as versions, count(*) as rows from scores.again where logical_date = '{FIRST}' group by 1 order by 1"
     ));
-    assert_eq!((&all[0]["decision"], all[0]["low"].as_f64(), all[0]["high"].as_f64()), (&"wait".into(), Some(100.0), Some(100.0)));
+    assert_eq!(
+        (&all[0]["decision"], all[0]["low"].as_f64(), all[0]["high"].as_f64()),
+        (&"wait".into(), Some(100.0), Some(100.0))
+    );
     assert_eq!((&all[1]["decision"], all[1]["n"].as_u64()), (&"write".into(), Some(0)));
     assert!(all.iter().all(|row| row["versions"] == row["rows"]), "{all:?}");
 }
@@ -159,7 +162,9 @@ fn who_lacks_inputs_is_scored_and_flagged() {
 fn a_killed_merge_is_finished_by_the_next_run() {
     let whole = world();
     whole.job("score", SECOND).ok();
-    for point in ["before-commit:scores_current=kill", "after-commit:scores_current=kill", "after-write:_change_data=kill"] {
+    for point in
+        ["before-commit:scores_current=kill", "after-commit:scores_current=kill", "after-write:_change_data=kill"]
+    {
         let world = world();
         let mut command = crate::support::scorehouse(&["score", "--date", SECOND]);
         command.arg("--project").arg(&world.project).arg("--raw").arg(world.raw()).arg("--lake").arg(world.lake());
@@ -167,6 +172,10 @@ fn a_killed_merge_is_finished_by_the_next_run() {
         assert_ne!(said.code, 0, "{point}");
         world.job("score", SECOND).ok();
         assert_eq!(current(&world), current(&whole), "{point}");
-        assert_eq!(changes(&world, log(&world).last().unwrap()), changes(&whole, log(&whole).last().unwrap()), "{point}");
+        assert_eq!(
+            changes(&world, log(&world).last().unwrap()),
+            changes(&whole, log(&whole).last().unwrap()),
+            "{point}"
+        );
     }
 }

@@ -7,8 +7,11 @@ use super::world::{FIRST, GOOD, SECOND, THIRD, model, world};
 fn drift_and_past_scores_are_measured_every_night() {
     let world = world();
     world.job("monitor", FIRST).ok();
-    let rows = world.query("select what, subject, status, change from monitoring.again where what in ('psi', 'population') order by 1, 2");
-    let found: Vec<_> = rows.iter().map(|row| (row["what"].as_str().unwrap(), row["subject"].as_str().unwrap())).collect();
+    let rows = world.query(
+        "select what, subject, status, change from monitoring.again where what in ('psi', 'population') order by 1, 2",
+    );
+    let found: Vec<_> =
+        rows.iter().map(|row| (row["what"].as_str().unwrap(), row["subject"].as_str().unwrap())).collect();
     let inputs = ["pays.amount_sum_30d", "pays.payments_1d", "pays.payments_30d"];
     let psi = inputs.map(|input| ("psi", input));
     assert_eq!(found, [&[("population", "rows")], &psi[..], &[("psi", "score")]].concat());
@@ -51,7 +54,9 @@ fn what_warns_is_said_and_what_fails_ends_with_three_after_the_scores() {
     assert!(said.stderr.contains("base_rate of label is "), "{}", said.stderr);
     assert_eq!(said.line("monitoring/again")["details"]["warn"], 1);
     world.write("models/again.yaml", &sharp("fail"));
-    let night = world.job("nightly", THIRD).refuses(3, &["monitoring failed: again: base_rate of label is", "the scores are written"]);
+    let night = world
+        .job("nightly", THIRD)
+        .refuses(3, &["monitoring failed: again: base_rate of label is", "the scores are written"]);
     assert_eq!(night.line("scores/again")["rows"].as_u64(), Some(super::world::PEOPLE as u64));
     let versions = world.versions();
     world.job("monitor", THIRD).refuses(3, &["monitoring failed"]);

@@ -24,8 +24,12 @@ fn a_candidate_that_passes_becomes_the_champion_in_one_commit() {
     assert_eq!((&verdict["passed"], checks(&verdict, "fail")), (&serde_json::Value::Bool(true), vec![]));
     // On rows that neither was trained on.
     let check = verdict["checks"].as_array().unwrap().iter().find(|c| c["metric"] == "average_precision").unwrap();
-    assert_eq!(check["note"], format!("{} rows younger than what either was trained on", 4 * super::world::PEOPLE).as_str());
-    let until = world.query(&format!("select trained_until from registry where version = '{before}' and event = 'trained'"));
+    assert_eq!(
+        check["note"],
+        format!("{} rows younger than what either was trained on", 4 * super::world::PEOPLE).as_str()
+    );
+    let until =
+        world.query(&format!("select trained_until from registry where version = '{before}' and event = 'trained'"));
     let first = world.query("select min(as_of) as first from training_sets.again where part = 'test'");
     assert!(first[0]["first"].as_str() >= until[0]["trained_until"].as_str(), "{first:?} {until:?}");
     assert_eq!(aliases(&world), [Some(candidate.clone()), Some(before.clone()), None, Some(before.clone())]);
@@ -33,7 +37,8 @@ fn a_candidate_that_passes_becomes_the_champion_in_one_commit() {
     // The earlier night still sees its own champion.
     world.job("score", FIRST).ok();
     world.job("score", SECOND).ok();
-    let rows = world.query("select logical_date, min(model_version) as version from scores.again group by 1 order by 1");
+    let rows =
+        world.query("select logical_date, min(model_version) as version from scores.again group by 1 order by 1");
     assert_eq!((rows[0]["version"].as_str(), rows[1]["version"].as_str()), (Some(&*before), Some(&*candidate)));
     let events = world.query("select event, alias, sequence from registry order by sequence");
     let events: Vec<_> = events.iter().map(|e| (e["event"].as_str().unwrap(), e["alias"].as_str())).collect();
@@ -56,7 +61,10 @@ fn a_candidate_is_judged_once() {
     let again = gate(&world, SECOND).ok();
     assert_eq!(world.versions(), before);
     let verdict = verdict(&again);
-    assert_eq!((&verdict["earlier"], &verdict["passed"]), (&serde_json::Value::Bool(true), &serde_json::Value::Bool(true)));
+    assert_eq!(
+        (&verdict["earlier"], &verdict["passed"]),
+        (&serde_json::Value::Bool(true), &serde_json::Value::Bool(true))
+    );
     assert!(verdict["checks"].as_array().unwrap().len() > 5);
     train(&world, SECOND);
     assert_eq!(world.versions(), before, "trained once too");
@@ -84,9 +92,12 @@ fn force_needs_a_reason_and_leaves_it() {
     gate(&world, SECOND).refuses(4, &[]);
     let (before, refused) = (champion(&world), world.query("select version from registry where event = 'refused'"));
     let refused = refused[0]["version"].as_str().unwrap();
-    models(&world, &["promote", "again", refused]).refuses(2, &["has not passed the gate", "action_changes", "--force"]);
-    models(&world, &["promote", "again", refused, "--force"]).refuses(2, &["--force lacks its reason", "--reason TEXT"]);
-    models(&world, &["promote", "again", refused, "--force", "--reason", " "]).refuses(2, &["--force lacks its reason"]);
+    models(&world, &["promote", "again", refused])
+        .refuses(2, &["has not passed the gate", "action_changes", "--force"]);
+    models(&world, &["promote", "again", refused, "--force"])
+        .refuses(2, &["--force lacks its reason", "--reason TEXT"]);
+    models(&world, &["promote", "again", refused, "--force", "--reason", " "])
+        .refuses(2, &["--force lacks its reason"]);
     models(&world, &["promote", "again", "nothing"]).refuses(2, &["has no version `nothing`", &before]);
     models(&world, &["promote", "agian", refused]).refuses(2, &["there is no model called `agian`", "again"]);
     assert_eq!(champion(&world), before);
@@ -119,7 +130,8 @@ fn a_rollback_takes_one_step() {
     // Said twice, it is done once.
     models(&world, &["rollback", "again"]).refuses(2, &["has no previous version to go back to"]);
     world.job("score", SECOND).ok();
-    let rows = world.query(&format!("select distinct model_version as v from scores.again where logical_date = '{SECOND}'"));
+    let rows =
+        world.query(&format!("select distinct model_version as v from scores.again where logical_date = '{SECOND}'"));
     assert_eq!(rows[0]["v"], before.as_str());
     // The gate has judged that night's candidate, and does not promote it again; by hand it may be.
     gate(&world, SECOND).ok();
@@ -138,7 +150,9 @@ fn an_artifact_of_a_newer_format_is_refused_by_name() {
     let before = champion(&world);
     // As a newer version would write it, checksums included.
     let schema = artifact(&world, &candidate).join("schema.json");
-    overwrite(&schema, |text| text.replacen("\"format\": 1", "\"format\": 99", 1).replacen("\"format\": 2", "\"format\": 99", 1));
+    overwrite(&schema, |text| {
+        text.replacen("\"format\": 1", "\"format\": 99", 1).replacen("\"format\": 2", "\"format\": 99", 1)
+    });
     let bytes = std::fs::read(&schema).unwrap();
     let sha: String = {
         use sha2::{Digest, Sha256};
@@ -157,7 +171,10 @@ fn an_artifact_of_a_newer_format_is_refused_by_name() {
 fn a_candidate_on_other_columns_is_compared_and_may_pass() {
     let world = world();
     let before = champion(&world);
-    world.write("models/again.yaml", &model("[pays.payments_30d, pays.hours_since_last]", &[], "").replace("hours_since_last", "time_since_last"));
+    world.write(
+        "models/again.yaml",
+        &model("[pays.payments_30d, pays.hours_since_last]", &[], "").replace("hours_since_last", "time_since_last"),
+    );
     let names = world.query("select * from features.pays limit 1");
     let since = names[0].as_object().unwrap().keys().find(|name| name.contains("since")).unwrap().clone();
     world.write("models/again.yaml", &model(&format!("[pays.payments_30d, pays.{since}]"), &[], ""));
@@ -194,7 +211,9 @@ fn a_gate_that_is_killed_anywhere_is_finished_by_the_next() {
     ];
     let (whole, candidate) = candidate();
     let before = champion(&whole);
-    let verdict_of = |world: &World| world.query("select metric, candidate_value, low, status from gates.again where candidate like '2024-03-21%' order by place");
+    let verdict_of = |world: &World| {
+        world.query("select metric, candidate_value, low, status from gates.again where candidate like '2024-03-21%' order by place")
+    };
     gate(&whole, SECOND).ok();
     for point in points {
         let (world, ours) = self::candidate();

@@ -30,7 +30,8 @@ fn refused(text: &str, by: &[&str]) -> (World, serde_json::Value) {
 
 #[test]
 fn average_precision_is_worse_by_more_than_chance() {
-    let (world, verdict) = refused(&model(NOISE, &[("average_precision", "{min_change: -0.05}")], ""), &["average_precision"]);
+    let (world, verdict) =
+        refused(&model(NOISE, &[("average_precision", "{min_change: -0.05}")], ""), &["average_precision"]);
     let check = verdict["checks"].as_array().unwrap().iter().find(|c| c["metric"] == "average_precision").unwrap();
     assert!(check["high"].as_f64().unwrap() < -0.05, "{check}");
     assert!(check["candidate"].as_f64().unwrap() + 0.1 < check["champion"].as_f64().unwrap(), "{check}");
@@ -44,8 +45,13 @@ fn average_precision_is_worse_by_more_than_chance() {
     assert!(first > 20 && changes[..first].iter().all(|changes| *changes), "{first} of {}", changes.len());
     let far: Vec<f64> = lines[1..=first].iter().map(|line| line.split(',').nth(4).unwrap().parse().unwrap()).collect();
     assert!(far.windows(2).all(|pair| pair[0] >= pair[1]), "{far:?}");
-    let stored = world.query("select count(*) as n, sum(case when action_changes then 1 else 0 end) as changes from differences.again");
-    assert_eq!((stored[0]["n"].as_u64(), stored[0]["changes"].as_u64()), (Some(super::world::PEOPLE as u64), Some(first as u64)));
+    let stored = world.query(
+        "select count(*) as n, sum(case when action_changes then 1 else 0 end) as changes from differences.again",
+    );
+    assert_eq!(
+        (stored[0]["n"].as_u64(), stored[0]["changes"].as_u64()),
+        (Some(super::world::PEOPLE as u64), Some(first as u64))
+    );
     let actions = format!("{first} of {} people would get another action", super::world::PEOPLE);
     assert!(verdict["checks"].as_array().unwrap().iter().any(|c| c["note"] == actions.as_str()), "{verdict:#}");
 }
@@ -103,7 +109,13 @@ fn a_floor_is_not_reached() {
 fn a_model_that_says_the_same_of_everybody_is_refused() {
     let text = model(GOOD, &[], "").replace("min_data_in_leaf: 20", "min_data_in_leaf: 100000");
     let (_, verdict) = refused(&text, &["distinct_scores"]);
-    assert!(verdict["checks"].as_array().unwrap().iter().any(|c| c["note"].as_str().unwrap().contains("the same of everybody")));
+    assert!(
+        verdict["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|c| c["note"].as_str().unwrap().contains("the same of everybody"))
+    );
 }
 
 #[test]
