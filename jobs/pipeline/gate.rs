@@ -115,7 +115,7 @@ async fn judged(
     verdicts: &mut Vec<Verdict>,
 ) -> Result<Vec<Written>> {
     let of_night = history.events.iter().rev().filter(|event| event.logical_date == job.date);
-    let Some(event) = of_night.clone().find(|event| history.judged(&event.version) == Some(event)) else {
+    let Some(event) = of_night.clone().find(|event| history.judged(&event.version) == Some(*event)) else {
         return Ok(vec![Written::unchanged(path, "no candidate", None)]);
     };
     let (version, passed) = (event.version.clone(), event.happened == Happened::Promoted);

@@ -82,7 +82,7 @@ async fn one(job: &Job, model: &Model) -> Result<(Written, Vec<String>)> {
     writer.write(&batch).await?;
     let info = job.commit_info("monitor", &definition, &watch.pins);
     let outcome = writer.commit(Replace::Partitions([job.date.to_string()].into()), &unit, info).await?;
-    let said = |status| measures.iter().filter(|measure| measure.status == status);
+    let said = |status| measures.iter().filter(move |measure| measure.status == status);
     for measure in said(Status::Warn) {
         tracing::warn!(model = model.name, "{}", measure.sentence());
     }
