@@ -59,7 +59,8 @@ async fn one(job: &Job, model: &Model) -> Result<(Written, Vec<String>)> {
     let version = artifacts::load(job, model, &champion).await.context("the champion cannot be watched")?;
     let pins = pin(job, model, &version).await?;
     let definition = definition_text(model)?;
-    let parts = [&definition, &champion, &scores.content(), &pins.contents()].map(String::as_str);
+    let (scored, read) = (scores.content(), pins.contents());
+    let parts = [&definition, &champion, &scored, &read].map(String::as_str);
     let unit = Unit { key: format!("monitor:{}:{}", model.name, job.date), fingerprint: fingerprint(&parts) };
     if let Some(existing) = job.lake.snapshot(&path).await?
         && existing.committed(&unit.key).await? == Some(unit.fingerprint)

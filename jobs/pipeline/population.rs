@@ -1,7 +1,7 @@
 //! Whom tonight scores, with the inputs asked for, batch by batch: as many rows in memory as a batch has, whether there
 //! are a thousand or a million people.
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
 use futures::StreamExt;
 

@@ -18,7 +18,7 @@ use crate::learn::metrics::{Metric, Metrics};
 use crate::pipeline::{instants, spine};
 
 /// Decisions of so many days, the last whose outcome is known.
-const WINDOW: i64 = 30;
+const WINDOW: u32 = 30;
 /// With fewer decisions, or fewer of one outcome, measures are chance.
 const ENOUGH: usize = 50;
 const ENOUGH_OF_A_CLASS: usize = 5;
@@ -78,7 +78,7 @@ impl Watch<'_> {
         recent.spine.max_rows = None;
         recent.weight = None;
         recent.reject_inference = None;
-        let from = self.job.as_of() - recent.label.known_after() - WINDOW * DAY;
+        let from = self.job.as_of() - recent.label.known_after() - i64::from(WINDOW) * DAY;
         match &mut recent.spine.kind {
             SpineKind::Grid { history, .. } => *history = Duration::days(WINDOW),
             SpineKind::Events { table, as_of, .. } => {
