@@ -11,6 +11,7 @@
 //! | `schema` | Arrow schema and documentation ⇄ Delta metadata |
 //! | `snapshot`, `provider` | reading: files, partitions, units; a DataFusion table |
 //! | `writer`, `encode`, `stats`, `commit` | writing |
+//! | `feed` | what a commit changed, row by row, for readers of a change feed |
 //! | `files`, `documents` | directories of plain files: model artifacts; files that people read: reports |
 //! | `notes` | files that come and go: runs under way |
 //! | `history`, `rewrite` | upkeep: what no version needs any longer; files written anew |
@@ -24,6 +25,7 @@ mod durable;
 mod encode;
 mod error;
 mod failpoint;
+mod feed;
 mod files;
 mod glob;
 mod history;
@@ -41,6 +43,7 @@ mod writer;
 
 pub use bounds::{Bounds, FileBounds};
 pub use commit::{Outcome, Replace, Unit};
+pub use feed::Change;
 pub use history::{History, Obsolete, Stored};
 pub use raw::{Raw, RawFile};
 pub use root::Lake;

@@ -96,7 +96,7 @@ async fn fill(job: &Job, model: &Model) -> Result<(page::Model, Summary)> {
         None => None,
     };
     let measured = match versions.shown() {
-        Some(version) => Measured::of(job, &session, &model.name, version).await?,
+        Some(version) => Measured::of(job, model, version).await?,
         None => None,
     };
     let gate = judged::checks(job, &session, &model.name, versions.candidate.as_deref()).await?;
@@ -112,7 +112,7 @@ async fn fill(job: &Job, model: &Model) -> Result<(page::Model, Summary)> {
         quality: of(&trained, Trained::quality, "There is no version of this model whose metrics could be shown."),
         curves: of(&measured, Measured::curves, NO_ROWS),
         calibration: match &measured {
-            Some(measured) => measured.calibration(calibration(model))?,
+            Some(measured) => measured.calibration(calibration(model)),
             None => Section::absent(NO_ROWS),
         },
         distributions: distributions(model, measured.as_ref(), used.distribution)?,
@@ -120,20 +120,19 @@ async fn fill(job: &Job, model: &Model) -> Result<(page::Model, Summary)> {
         importances: of(&trained, |t| t.importances(before.as_ref()), "There is no version to be explained."),
         contributions: Section::absent("This version has no contributions to show."),
         monitoring,
-        fairness: Section::absent("The model declares no groups to compare."),
+        fairness: judged::fairness(job, &session, model, versions.shown()).await?,
         decisions: used.decisions,
         actions: used.actions,
         customers: used.customers,
         provenance: trained.as_ref().zip(versions.shown()).map_or_else(Provenance::default, |(t, v)| t.provenance(v)),
     };
-    page.provenance.history = versions.history();
+    page.provenance.history = versions.events();
     page.facts = facts(&page, trained.as_ref());
     let summary = summary(&page, &versions);
     Ok((page, summary))
 }
 
-const NO_ROWS: &str =
-    "The rows that this version was measured on are not kept any longer: another version was trained since.";
+const NO_ROWS: &str = "The rows that this version was measured on are not kept any longer.";
 
 fn of<T, S>(part: &Option<T>, section: impl FnOnce(&T) -> Section<S>, otherwise: &str) -> Section<S> {
     part.as_ref().map_or_else(|| Section::absent(otherwise), section)
@@ -185,7 +184,7 @@ async fn used(job: &Job, session: &Session, model: &Model, versions: &Versions) 
             Some(_) => judged::action_changes(session, &decided::actions(model)).await?,
             None => Section::absent(kept),
         },
-        customers: night.customers(&compared).await?,
+        customers: night.customers(&compared, format!("{}/differences.csv", job.date)).await?,
     })
 }
 

@@ -78,6 +78,7 @@ pub fn customers(customers: &Customers) -> Result<Markup> {
             output #found for="search" aria-live="polite" {}
         }
         @if !customers.note.is_empty() { p.note { (customers.note) } }
+        @if let Some(file) = &customers.file { p.note { "All of them as " a href=(file) { "CSV" } "." } }
         (scroll("Customers", &table(&caption, &columns, &rows)))
         nav #pages.pages hidden aria-label="Pages of customers" {
             button type="button" data-page="first" { "First" }

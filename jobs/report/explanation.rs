@@ -39,18 +39,18 @@ fn groups(attribute: &Attribute) -> Markup {
             }
             thead { tr {
                 th scope="col" { "Group" }
-                th.number scope="col" { "Rows" }
-                th.number scope="col" { "Base rate" }
+                th.number scope="col" { "People" }
                 th.number scope="col" { "Favourable action" }
-                th.number scope="col" { "Favourable, of those whose outcome was good" }
+                th.number scope="col" { "Good outcomes" }
+                th.number scope="col" { "Favourable among them" }
             } }
             tbody {
                 @for group in &attribute.groups {
                     tr {
-                        th scope="row" { (group.name) }
+                        th scope="row" { (group.name) @if !group.compared { span.note { "too few to be compared" } } }
                         (number(&count(group.rows)))
-                        (number(&optional(group.base_rate, percent)))
                         (number(&optional(group.favourable, percent)))
+                        (number(&count(group.good)))
                         (number(&optional(group.favourable_among_good, percent)))
                     }
                 }

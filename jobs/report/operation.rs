@@ -72,11 +72,12 @@ fn measures(measures: &[Measure], caption: &str) -> Markup {
             caption { (caption) }
             thead { tr {
                 th scope="col" { "What" } th scope="col" { "Of" } th scope="col" { "Status" } th.number scope="col" { "Value" } th.number scope="col" { "Baseline" }
-                th.number scope="col" { "Warns at" } th.number scope="col" { "Fails at" }
+                th.number scope="col" { "Change" } th.number scope="col" { "Warns above" } th.number scope="col" { "Fails above" }
             } }
             tbody { @for measure in measures { tr class=[(measure.status == Status::Fail).then_some("failed")] {
-                th scope="row" { (metric_name(&measure.what)) } td { (measure.subject) } td { (pill(measure.status)) }
+                th scope="row" { (metric_name(&measure.what)) } td { (measure.subject) @if !measure.note.is_empty() { span.note { (measure.note) } } } td { (pill(measure.status)) }
                 (number(&optional(measure.value, metric))) (number(&optional(measure.baseline, metric)))
+                (number(&optional(measure.change, metric)))
                 (number(&optional(measure.warn, metric))) (number(&optional(measure.fail, metric)))
             } } }
         }

@@ -298,9 +298,12 @@ pub struct Measure {
     pub subject: String,
     pub value: Option<f64>,
     pub baseline: Option<f64>,
+    /// What the thresholds are held to.
+    pub change: Option<f64>,
     pub warn: Option<f64>,
     pub fail: Option<f64>,
     pub status: Status,
+    pub note: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -331,11 +334,14 @@ pub struct Attribute {
 pub struct Group {
     pub name: String,
     pub rows: u64,
+    /// Whether it has rows enough to be compared.
+    pub compared: bool,
     /// Share that gets the favourable action.
     pub favourable: Option<f64>,
-    /// The same among those who would have paid.
+    /// Measured rows whose outcome was good.
+    pub good: u64,
+    /// The share among those.
     pub favourable_among_good: Option<f64>,
-    pub base_rate: Option<f64>,
 }
 
 /// What the night decided.
@@ -380,6 +386,8 @@ pub struct Customers {
     pub order: String,
     /// Whose score and action each column has.
     pub note: String,
+    /// A file with all of them, beside the page.
+    pub file: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -265,14 +265,16 @@ fn contributions() -> Contributions {
 }
 
 fn monitoring() -> Monitoring {
-    let measure = |what: &str, subject: &str, value, baseline, warn, fail, status| Measure {
+    let measure = |what: &str, subject: &str, value, baseline: Option<f64>, warn, fail, status| Measure {
         what: what.into(),
         subject: subject.into(),
         value: Some(value),
         baseline,
+        change: Some(value - baseline.unwrap_or(0.0)),
         warn: Some(warn),
         fail,
         status,
+        note: String::new(),
     };
     let mut measures = vec![
         measure("psi", "payments.cod_share_180d", 0.271, None, 0.1, Some(0.25), Status::Fail),
@@ -306,9 +308,10 @@ fn fairness() -> Fairness {
     let group = |name: &str, rows, favourable| Group {
         name: name.into(),
         rows,
+        compared: rows > 200,
         favourable: Some(favourable),
+        good: rows / 3,
         favourable_among_good: Some(favourable + 0.03),
-        base_rate: Some(0.075),
     };
     let differences = vec![("demographic_parity".into(), Some(0.041)), ("equal_opportunity".into(), Some(0.022))];
     let groups = vec![group("PL", 3120, 0.847), group("CZ", 1001, 0.822), group("other", 191, 0.806)];
@@ -377,6 +380,7 @@ fn table(count: u64) -> Customers {
         total: count + 7,
         order: "changed actions first, then the largest differences".into(),
         note: "Score and action are the candidate's, live ones the champion's.".into(),
+        file: Some("2025-06-30/differences.csv".into()),
     }
 }
 

@@ -11,6 +11,7 @@ mod bad_definitions;
 mod bad_input;
 mod erase;
 mod functions;
+mod gate;
 mod guarantees;
 mod house;
 mod incremental;

@@ -96,7 +96,7 @@ impl Night<'_> {
 
     /// The customers who matter most: those whose action would change, then by how much their score does; without a
     /// comparison those with the highest probabilities.
-    pub async fn customers(&self, compared: &str) -> Result<Section<Customers>> {
+    pub async fn customers(&self, compared: &str, file: String) -> Result<Section<Customers>> {
         let order: Vec<String> = (0..self.model.entity.len()).map(|at| format!("entity_{at}")).collect();
         let tie = order.join(", ");
         let (sql, order, note) = match &self.differences {
@@ -114,7 +114,13 @@ impl Night<'_> {
             true => format!("{order}; all {} are in the lake", thousands(total)),
             false => order.to_string(),
         };
-        Ok(Section::Shown(Customers { rows: self.shown(&rows)?, total, order, note: note.to_string() }))
+        Ok(Section::Shown(Customers {
+            rows: self.shown(&rows)?,
+            total,
+            order,
+            note: note.to_string(),
+            file: self.differences.as_ref().map(|_| file),
+        }))
     }
 
     fn alone(&self) -> String {

@@ -1,31 +1,31 @@
 //! Curves of the rows that a version was measured on: ROC, precision and recall, reliability, lift, distribution.
 //!
 //! They are computed from what the training kept, row by row, so that they and the metrics beside them are of the same
-//! rows. Only the newest version's rows are kept: of an older one there are metrics and no curves.
+//! rows. They are kept for as long as the table's history is: of a version from before it there are metrics and no
+//! curves.
 
 use super::decided::{bounds, upper};
-use super::rows::{Rows, literal, register};
 use crate::define::Model;
-use crate::engine::session::Session;
 use crate::error::Result;
 use crate::learn::curves;
 use crate::learn::metrics::Metrics;
 use crate::learn::ranked::Ranked;
 use crate::pipeline::job::Job;
 use crate::pipeline::progress::thousands;
+use crate::pipeline::training_set;
 use crate::report::page::{
     Calibration, Curves, Decile, Distribution, Layer, Lift, Line, Reliability, ReliabilityBin, Section,
 };
 
 /// Bins of a histogram.
 const BINS: usize = 40;
+/// Parts that no training saw.
+const PARTS: [&str; 2] = ["test", "out_of_fold"];
 
 /// Out-of-sample rows of a version.
 pub struct Measured {
     labels: Vec<bool>,
     probabilities: Vec<f64>,
-    /// Before calibration.
-    uncalibrated: Option<Vec<f64>>,
     ranked: Ranked,
     metrics: Metrics,
     /// What they are, in words.
@@ -33,28 +33,24 @@ pub struct Measured {
 }
 
 impl Measured {
-    pub async fn of(job: &Job, session: &Session, model: &str, version: &str) -> Result<Option<Measured>> {
-        let path = format!("training_sets/{model}");
-        let Some(columns) = register(job, session, &path, "training_set").await? else { return Ok(None) };
-        let before = if columns.iter().any(|column| column == "uncalibrated") { ", uncalibrated" } else { "" };
-        let sql = format!(
-            "select label, probability, part{before} from training_set where model_version = {} and probability is not \
-             null and part in ('test', 'out_of_fold')",
-            literal(version)
-        );
-        let rows = Rows::of(session, &sql).await?;
-        let labels: Vec<bool> = rows.numbers("label")?.into_iter().map(|label| label == Some(1.0)).collect();
-        let probabilities: Vec<f64> = rows.numbers("probability")?.into_iter().flatten().collect();
-        let both = labels.iter().any(|label| *label) && labels.iter().any(|label| !*label);
-        if !both || labels.len() != probabilities.len() {
+    /// `None` where the rows are not kept any longer, or all have one outcome.
+    pub async fn of(job: &Job, model: &Model, version: &str) -> Result<Option<Measured>> {
+        let Some(set) = training_set::of_version(job, model, version).await? else { return Ok(None) };
+        let (mut labels, mut probabilities, mut part) = (Vec::new(), Vec::new(), "");
+        for (row, probability) in set.out_of_sample.iter().enumerate() {
+            let Some(found) = PARTS.into_iter().find(|part| set.parts[row].as_deref() == Some(*part)) else { continue };
+            let Some(probability) = *probability else { continue };
+            labels.push(set.labels[row]);
+            probabilities.push(probability);
+            part = found;
+        }
+        if !(labels.contains(&true) && labels.contains(&false)) {
             return Ok(None);
         }
-        let uncalibrated: Option<Vec<f64>> = rows.numbers("uncalibrated")?.into_iter().collect();
-        let part = rows.texts("part")?.into_iter().flatten().next().unwrap_or_default();
         let words = format!("{} {} rows", thousands(labels.len() as u64), part.replace('_', "-"));
         let ranked = Ranked::new(&labels, &probabilities, None)?;
         let metrics = Metrics::of_ranked(&ranked, 0.5);
-        Ok(Some(Measured { labels, probabilities, uncalibrated, ranked, metrics, words }))
+        Ok(Some(Measured { labels, probabilities, ranked, metrics, words }))
     }
 
     pub fn curves(&self) -> Section<Curves> {
@@ -71,15 +67,9 @@ impl Measured {
         })
     }
 
-    pub fn calibration(&self, kind: &str) -> Result<Section<Calibration>> {
-        let mut lines = Vec::new();
-        if let Some(before) = &self.uncalibrated {
-            let ranked = Ranked::new(&self.labels, before, None)?;
-            lines.push(reliability("Before calibration", &ranked));
-        }
-        let name = if lines.is_empty() { "Probabilities" } else { "After calibration" };
-        lines.push(reliability(name, &self.ranked));
-        Ok(Section::Shown(Calibration { rows: self.words.clone(), kind: kind.to_string(), lines }))
+    pub fn calibration(&self, kind: &str) -> Section<Calibration> {
+        let lines = vec![reliability("Probabilities", &self.ranked)];
+        Section::Shown(Calibration { rows: self.words.clone(), kind: kind.to_string(), lines })
     }
 
     pub fn lift(&self) -> Section<Lift> {

@@ -46,15 +46,18 @@ fn is_feature(measure: &Measure) -> bool {
 fn measures(rows: &Rows) -> Result<Vec<Measure>> {
     let (whats, subjects, statuses) = (rows.texts("what")?, rows.texts("subject")?, rows.texts("status")?);
     let (values, baselines) = (rows.numbers("value")?, rows.numbers("baseline")?);
+    let (changes, notes) = (rows.numbers("change")?, rows.texts("note")?);
     let (warns, fails) = (rows.numbers("warn")?, rows.numbers("fail")?);
     let measure = |row: usize| Measure {
         what: whats[row].clone().unwrap_or_default(),
         subject: subjects[row].clone().unwrap_or_default(),
         value: values[row],
         baseline: baselines[row],
+        change: changes[row],
         warn: warns[row],
         fail: fails[row],
         status: status(statuses[row].as_deref().unwrap_or_default()),
+        note: notes[row].clone().unwrap_or_default(),
     };
     Ok((0..rows.len()).map(measure).collect())
 }
