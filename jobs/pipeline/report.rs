@@ -25,7 +25,6 @@ use crate::clock;
 use crate::define::Model;
 use crate::define::diagnostic::nearest;
 use crate::define::inputs::glob;
-use crate::define::model::CalibrationKind;
 use crate::engine::session::Session;
 use crate::error::{Context, Error, Result};
 use crate::report::page::{self, Fact, Provenance, Section, Status, Summary};
@@ -109,16 +108,13 @@ async fn fill(job: &Job, model: &Model) -> Result<(page::Model, Summary)> {
         verdict: versions.verdict(),
         facts: Vec::new(),
         gate,
-        quality: of(&trained, Trained::quality, "There is no version of this model whose metrics could be shown."),
+        quality: of(&trained, Trained::quality, NO_VERSION),
         curves: of(&measured, Measured::curves, NO_ROWS),
-        calibration: match &measured {
-            Some(measured) => measured.calibration(calibration(model)),
-            None => Section::absent(NO_ROWS),
-        },
+        calibration: calibration(trained.as_ref(), measured.as_ref()),
         distributions: distributions(model, measured.as_ref(), used.distribution)?,
         lift: of(&measured, Measured::lift, NO_ROWS),
-        importances: of(&trained, |t| t.importances(before.as_ref()), "There is no version to be explained."),
-        contributions: Section::absent("This version has no contributions to show."),
+        importances: of(&trained, |t| t.importances(before.as_ref()), NO_VERSION),
+        contributions: of(&trained, Trained::contributions, NO_VERSION),
         monitoring,
         fairness: judged::fairness(job, &session, model, versions.shown()).await?,
         decisions: used.decisions,
@@ -132,18 +128,17 @@ async fn fill(job: &Job, model: &Model) -> Result<(page::Model, Summary)> {
     Ok((page, summary))
 }
 
+const NO_VERSION: &str = "There is no version of this model that could be shown.";
 const NO_ROWS: &str = "The rows that this version was measured on are not kept any longer.";
 
 fn of<T, S>(part: &Option<T>, section: impl FnOnce(&T) -> Section<S>, otherwise: &str) -> Section<S> {
     part.as_ref().map_or_else(|| Section::absent(otherwise), section)
 }
 
-fn calibration(model: &Model) -> &'static str {
-    match model.calibration.kind {
-        CalibrationKind::Platt => "Platt",
-        CalibrationKind::Isotonic => "isotonic",
-        CalibrationKind::None => "none",
-    }
+/// As the training measured it, or else of the rows that it kept, as far as they tell.
+fn calibration(trained: Option<&Trained>, measured: Option<&Measured>) -> Section<page::Calibration> {
+    let kept = || measured.map(Measured::calibration);
+    trained.and_then(Trained::calibration).or_else(kept).map_or_else(|| Section::absent(NO_ROWS), Section::Shown)
 }
 
 /// What the night did with the model.

@@ -18,9 +18,11 @@ pub fn importances(importances: &Importances) -> Result<Markup> {
 }
 
 pub fn contributions(contributions: &Contributions) -> Result<Markup> {
+    let dots = contributions.features.iter().any(|feature| !feature.points.is_empty());
+    let chart = if dots { charts::shap(contributions)? } else { charts::sizes(contributions)? };
     Ok(html! {
-        p.note { "Of " (contributions.rows) "." }
-        figure.single { (charts::shap(contributions)?) }
+        p.note { "Of " (contributions.rows) @if dots { "; a dot is a row" } "." }
+        figure.single { (chart) }
     })
 }
 

@@ -122,7 +122,7 @@ fn sections_of_use(page: &Model, push: &mut Push) -> Result<()> {
         &|part| section(part, &page.importances, explanation::importances),
     )?;
     push(
-        part("contributions", "SHAP summary", "What each feature added to the margin of each row; a dot is a row."),
+        part("contributions", "SHAP summary", "By how much each feature moves the margin of a row (SHAP values)."),
         &|part| section(part, &page.contributions, explanation::contributions),
     )?;
     push(part("fairness", "Fairness", "Whether groups get the favourable action alike."), &|part| {

@@ -259,7 +259,12 @@ fn contributions() -> Contributions {
             let rank = (index != 7 && row % 17 != 0).then_some(value);
             (direction * scale * ((value - 0.4).powi(3) * 6.0 + spread * (value + 0.1)), rank)
         });
-        Contribution { feature: (*feature).into(), mean_absolute: scale / 4.0, points: points.collect() }
+        Contribution {
+            feature: (*feature).into(),
+            mean_absolute: scale / 4.0,
+            mean: scale / 9.0,
+            points: points.collect(),
+        }
     });
     Contributions { rows: "200 test rows, drawn with the model's seed".into(), features: features.collect() }
 }

@@ -159,6 +159,9 @@ fn charts_of_little_are_drawn_too() {
     page.actions = Section::Shown(ActionChanges { actions: Vec::new(), counts: Vec::new() });
     page.fairness = Section::Shown(Fairness { attributes: Vec::new() });
     assert!(!model(&page).unwrap().contains("NaN"));
+    let few = Contribution { feature: "a.b".into(), mean_absolute: 0.2, mean: -0.1, points: Vec::new() };
+    page.contributions = Section::Shown(Contributions { rows: String::new(), features: vec![few] });
+    assert!(model(&page).unwrap().contains("a.b: mean size 0.2000, mean −0.1000"), "bars where there are no rows");
 }
 
 #[test]

@@ -73,7 +73,7 @@ def test_a_page_loads_without_an_error_or_a_request(chrome, page, dark):
     tab.close()
 
 
-@pytest.mark.parametrize("width", [390, 768, 1280])
+@pytest.mark.parametrize("width", [390, 820])
 def test_nothing_sticks_out_at_the_side(chrome, page, width):
     tab = Tab(chrome, width=width)
     tab.open(page)

@@ -67,9 +67,10 @@ impl Measured {
         })
     }
 
-    pub fn calibration(&self, kind: &str) -> Section<Calibration> {
+    /// Of versions that say nothing about it themselves: those were not calibrated.
+    pub fn calibration(&self) -> Calibration {
         let lines = vec![reliability("Probabilities", &self.ranked)];
-        Section::Shown(Calibration { rows: self.words.clone(), kind: kind.to_string(), lines })
+        Calibration { rows: self.words.clone(), kind: "none".into(), lines }
     }
 
     pub fn lift(&self) -> Section<Lift> {

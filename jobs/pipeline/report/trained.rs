@@ -11,8 +11,11 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::pipeline::job::Job;
-use crate::pipeline::progress::bytes;
-use crate::report::page::{Fact, Importance, Importances, Measured, Part, Provenance, Quality, Section, Segment};
+use crate::pipeline::progress::{bytes, thousands};
+use crate::report::page::{
+    Calibration, Contribution, Contributions, Fact, Importance, Importances, Measured, Part, Provenance, Quality,
+    Reliability, ReliabilityBin, Section, Segment,
+};
 
 /// Metrics of the table, in this order; others are kept in the artifact.
 const METRICS: [&str; 9] = [
@@ -44,8 +47,11 @@ pub struct Trained {
 #[serde(default)]
 pub struct Report {
     parts: Vec<RowsOfPart>,
+    bootstrap: Option<Plan>,
     evaluations: Vec<Evaluation>,
+    calibration: Option<Calibrated>,
     importances: Vec<Gain>,
+    contributions: Vec<Moved>,
     warnings: Vec<String>,
 }
 
@@ -74,6 +80,40 @@ struct Evaluation {
     low: Option<Metrics>,
     #[serde(default)]
     high: Option<Metrics>,
+}
+
+/// How intervals were drawn.
+#[derive(Debug, Deserialize)]
+struct Plan {
+    repetitions: u64,
+    confidence: f64,
+}
+
+/// What calibration did to rows out of sample.
+#[derive(Debug, Deserialize)]
+struct Calibrated {
+    kind: String,
+    error_before: Option<f64>,
+    error_after: Option<f64>,
+    before: Vec<Bin>,
+    after: Vec<Bin>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Bin {
+    mass: f64,
+    mean_probability: f64,
+    observed: f64,
+    low: f64,
+    high: f64,
+}
+
+/// How an input moves margins.
+#[derive(Debug, Deserialize)]
+struct Moved {
+    feature: String,
+    mean_absolute: f64,
+    mean: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -136,7 +176,9 @@ impl Trained {
         };
         Section::Shown(Quality {
             part: part.replace('_', " "),
-            intervals: evaluations.first().map_or_else(String::new, |evaluation| evaluation.interval_words()),
+            intervals: evaluations
+                .first()
+                .map_or_else(String::new, |evaluation| self.report.interval_words(evaluation)),
             segments: evaluations.iter().map(segment).collect(),
             parts: self.report.parts.iter().map(RowsOfPart::shown).collect(),
             metrics,
@@ -148,6 +190,39 @@ impl Trained {
         let part = self.out_of_sample()?;
         let all = self.report.evaluations.iter().find(|e| e.part == part && e.segment == "all")?;
         Some(all.measured(metric)).filter(|measured| measured.value.is_some())
+    }
+
+    /// Reliability before and after calibration, as the training measured it.
+    pub fn calibration(&self) -> Option<Calibration> {
+        let found = self.report.calibration.as_ref()?;
+        let line = |name: &str, error: Option<f64>, bins: &[Bin]| Reliability {
+            name: name.to_string(),
+            error,
+            bins: bins.iter().map(Bin::shown).collect(),
+        };
+        let mut lines = vec![line("Before calibration", found.error_before, &found.before)];
+        match found.kind.as_str() {
+            "none" => "Probabilities".clone_into(&mut lines[0].name),
+            _ => lines.push(line("After calibration", found.error_after, &found.after)),
+        }
+        let rows = format!("rows out of sample ({})", self.out_of_sample().unwrap_or("none").replace('_', " "));
+        Some(Calibration { rows, kind: found.kind.clone(), lines })
+    }
+
+    /// How far each input moves margins; single rows are not kept with a version.
+    pub fn contributions(&self) -> Section<Contributions> {
+        let moved = &self.report.contributions;
+        if moved.is_empty() {
+            return Section::absent("This version does not say what its inputs contributed.");
+        }
+        let contribution = |moved: &Moved| Contribution {
+            feature: moved.feature.clone(),
+            mean_absolute: moved.mean_absolute,
+            mean: moved.mean,
+            points: Vec::new(),
+        };
+        let features = moved.iter().take(FEATURES).map(contribution).collect();
+        Section::Shown(Contributions { rows: "rows out of sample".into(), features })
     }
 
     pub fn importances(&self, champion: Option<&Trained>) -> Section<Importances> {
@@ -211,13 +286,27 @@ impl Evaluation {
         let end = |sign: f64| value.zip(spread).map(|(value, spread)| value + sign * spread);
         Measured { value, low: end(-1.0), high: end(1.0) }
     }
+}
 
-    fn interval_words(&self) -> String {
-        match (&self.low, &self.spread) {
-            (Some(_), _) => "95%, by bootstrap over entities".to_string(),
-            (None, Some(_)) => "one standard deviation over the seeds of the cross-validation".to_string(),
-            (None, None) => String::new(),
+impl Report {
+    fn interval_words(&self, evaluation: &Evaluation) -> String {
+        match (&evaluation.low, &evaluation.spread, &self.bootstrap) {
+            (Some(_), _, Some(plan)) => {
+                let draws = thousands(plan.repetitions);
+                format!("{}%, by bootstrap over entities, {draws} draws", plan.confidence * 100.0)
+            }
+            (Some(_), _, None) => "by bootstrap over entities".to_string(),
+            (None, Some(_), _) => "one standard deviation over the seeds of the cross-validation".to_string(),
+            (None, None, _) => String::new(),
         }
+    }
+}
+
+impl Bin {
+    fn shown(&self) -> ReliabilityBin {
+        let rows = self.mass.round() as u64;
+        let Bin { mean_probability: predicted, observed, low, high, .. } = *self;
+        ReliabilityBin { predicted, observed, low, high, rows }
     }
 }
 
@@ -277,6 +366,26 @@ mod tests {
         let both = of(r#""low": {"roc_auc": 0.65}, "high": {"roc_auc": 0.74}, "spread": {"roc_auc": 0.1}"#);
         assert_eq!(both.overall("roc_auc").unwrap().low, Some(0.65));
         assert!(both.quality().shown().unwrap().intervals.contains("bootstrap"));
+    }
+
+    #[test]
+    fn calibration_and_contributions_are_those_of_the_training() {
+        let bin = r#"{"mass": 20.0, "mean_probability": 0.1, "observed": 0.15, "low": 0.05, "high": 0.3}"#;
+        let of = |kind: &str| {
+            trained(&format!(
+                r#"{{"calibration": {{"kind": "{kind}", "error_before": 0.05, "error_after": 0.01, "before": [{bin}],
+                    "after": [{bin}, {bin}]}}, "contributions": [{{"feature": "a", "mean_absolute": 0.5, "mean": -0.1}}]}}"#
+            ))
+        };
+        let found = of("isotonic").calibration().unwrap();
+        assert_eq!(
+            found.lines.iter().map(|l| (l.error, l.bins.len())).collect::<Vec<_>>(),
+            [(Some(0.05), 1), (Some(0.01), 2)]
+        );
+        assert_eq!(found.lines[1].bins[0].rows, 20);
+        assert_eq!(of("none").calibration().unwrap().lines.len(), 1);
+        assert_eq!(of("none").contributions().shown().unwrap().features[0].mean, -0.1);
+        assert!(trained("{}").calibration().is_none() && trained("{}").contributions().shown().is_none());
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod intervals;
 mod lift;
 mod series;
 mod shap;
+mod sizes;
 
 use std::fmt::Write as _;
 
@@ -35,6 +36,7 @@ pub use intervals::intervals;
 pub use lift::lift;
 pub use series::series;
 pub use shap::shap;
+pub use sizes::sizes;
 
 /// A colour's role: its number in the drawing, its variable in the page.
 macro_rules! palette {
