@@ -324,12 +324,8 @@ mod tests {
     fn what_an_older_version_wrote_is_read() {
         let report = br#"{"parts": [], "evaluations": [], "importances": [], "warnings": ["one"]}"#;
         let environment = br#"{"scorehouse": "0", "lightgbm": "4", "os": "o", "arch": "a"}"#;
-        let contents: [(&str, &[u8]); 4] = [
-            ("model.txt", b"tree"),
-            (METRICS, report),
-            (ENVIRONMENT, environment),
-            (DEFINITION, b"model: credit\n"),
-        ];
+        let contents: [(&str, &[u8]); 4] =
+            [("model.txt", b"tree"), (METRICS, report), (ENVIRONMENT, environment), (DEFINITION, b"model: credit\n")];
         let checksums: BTreeMap<&str, Checksum> = contents.iter().map(|(n, b)| (*n, Checksum::of(b))).collect();
         let schema = serde_json::json!({
             "format": 1, "kind": "lightgbm", "best_iteration": 7,

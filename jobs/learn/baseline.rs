@@ -47,10 +47,13 @@ impl Input {
 
     /// Whether it has one value only, or none.
     pub fn is_constant(&self) -> bool {
-        let of = |counts: &mut dyn Iterator<Item = u64>, nulls: u64| counts.chain([nulls]).filter(|n| *n > 0).count() < 2;
+        let of =
+            |counts: &mut dyn Iterator<Item = u64>, nulls: u64| counts.chain([nulls]).filter(|n| *n > 0).count() < 2;
         match &self.reference {
             Reference::Numeric { counts, nulls, .. } => of(&mut counts.iter().copied(), *nulls),
-            Reference::Categorical { counts, other, nulls } => of(&mut counts.values().copied().chain([*other]), *nulls),
+            Reference::Categorical { counts, other, nulls } => {
+                of(&mut counts.values().copied().chain([*other]), *nulls)
+            }
         }
     }
 }

@@ -50,7 +50,8 @@ impl Inputs {
         let mut inputs = Inputs { features: Vec::new(), known: Vec::new() };
         for (column, (name, class)) in matrix.columns().enumerate() {
             let plain = matrix.plain(column);
-            let named = |value: String| Feature { name: shares::name(name, &value), value: Some(value), ..plain.clone() };
+            let named =
+                |value: String| Feature { name: shares::name(name, &value), value: Some(value), ..plain.clone() };
             match class {
                 Class::Numeric | Class::Time => inputs.push(plain, None),
                 Class::Share => {

@@ -141,8 +141,7 @@ impl<'s> Dataset<'s> {
     pub fn train(session: &'s Session, view: &View, rows: &Rows, settings: &Settings) -> Result<Dataset<'s>> {
         rows.check(view)?;
         let names = check_names(view)?;
-        let categorical: Vec<usize> =
-            (0..names.len()).filter(|i| view.features()[*i].is_category()).collect();
+        let categorical: Vec<usize> = (0..names.len()).filter(|i| view.features()[*i].is_category()).collect();
         let config = settings.config(&categorical)?;
         let total = c_len(view.len(), "rows")?;
         let mut sample = Sample::of(view, total, &config)?;

@@ -89,10 +89,7 @@ const FOREST: &[(&str, &str)] = &[
     ("other_rate", "the trees of a forest see random rows: see `bagging_fraction`"),
     ("top_rate", "the trees of a forest see random rows: see `bagging_fraction`"),
 ];
-const TREE: &[(&str, &str)] = &[
-    ("boosting", "there is one tree"),
-    ("learning_rate", "a single tree counts in full"),
-];
+const TREE: &[(&str, &str)] = &[("boosting", "there is one tree"), ("learning_rate", "a single tree counts in full")];
 
 /// Parameters that have another place, and which.
 const OWNED: &[(&str, &str)] = &[
@@ -176,7 +173,9 @@ impl Params {
 /// The value of a parameter of a head that is not made of trees.
 fn own(kind: HeadKind, known: &[(&str, Accepts)], name: &str, value: &Value) -> Result<String, String> {
     match known.iter().find(|(n, _)| *n == name) {
-        Some((_, accepts)) => text_of(value, accepts).map_err(|expected| format!("`{name}: {value}`: expected {expected}")),
+        Some((_, accepts)) => {
+            text_of(value, accepts).map_err(|expected| format!("`{name}: {value}`: expected {expected}"))
+        }
         None => {
             let names: Vec<&str> = known.iter().map(|(n, _)| *n).collect();
             Err(format!("`{name}` is no parameter of a {} head; it has {}", kind.name(), names.join(", ")))
@@ -282,7 +281,10 @@ mod tests {
             Err(error) => error.to_string(),
         };
         assert_eq!(said(HeadKind::Logistic, json!({"C": 0.1, "tol": 1e-9})), "");
-        assert!(said(HeadKind::Logistic, json!({"num_leaves": 3})).contains("no parameter of a logistic head; it has C, tol"));
+        assert!(
+            said(HeadKind::Logistic, json!({"num_leaves": 3}))
+                .contains("no parameter of a logistic head; it has C, tol")
+        );
         assert!(said(HeadKind::LinearSvm, json!({"C": 0})).contains("expected a number above 0"));
         assert_eq!(said(HeadKind::Mlp, json!({"hidden": [8, 4], "learning_rate": 0.01})), "");
         assert_eq!(said(HeadKind::Mlp, json!({"hidden": 8})), "");

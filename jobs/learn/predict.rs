@@ -97,9 +97,7 @@ impl Model {
             let rows = c_len(block.len() / width, "rows")?;
             let (mut room, mut written) = (0, 0);
             // SAFETY: the handle is live.
-            check(unsafe {
-                sys::LGBM_BoosterCalcNumPredict(booster.0, rows, what as c_int, 0, -1, &mut room)
-            })?;
+            check(unsafe { sys::LGBM_BoosterCalcNumPredict(booster.0, rows, what as c_int, 0, -1, &mut room) })?;
             out.clear();
             out.resize(usize::try_from(room).unwrap_or(0), 0.0);
             // SAFETY: the block holds rows × width numbers, and the result has the room that LightGBM asked for.

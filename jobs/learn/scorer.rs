@@ -129,14 +129,13 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
+    use super::super::fixture::{self, DEFAULTS, Fixture, NAMES};
     use super::super::heads::Body;
-    use super::super::fixture::{self, Fixture, NAMES};
     use super::super::prior::ClassWeight;
     use super::super::split::{self, DAY, TestStart, Validation};
     use super::super::train::{FitRequest, Fitted, fit};
     use super::*;
-    use crate::define::Map;
-    use crate::define::model::{Calibration, Encodings, HeadKind};
+    use crate::define::model::HeadKind;
     use crate::error::Kind;
     use arrow::array::{Array, ArrayRef, Float64Builder, MapBuilder, StringBuilder, StringViewArray};
     use arrow::datatypes::{Field, Schema};
@@ -147,8 +146,17 @@ mod tests {
 
     fn fitted_on(fixture: &Fixture, batch: &RecordBatch, names: &[&str], class_weight: ClassWeight) -> Fitted {
         let matrix = Matrix::from_batches(&batch.schema(), std::slice::from_ref(batch), names).unwrap();
-        let request = FitRequest {
-            matrix: &matrix,
+        fit(&request(fixture, &matrix, &BTreeMap::new(), class_weight)).unwrap()
+    }
+
+    fn request<'a>(
+        fixture: &'a Fixture,
+        matrix: &'a Matrix,
+        params: &'a BTreeMap<String, serde_json::Value>,
+        class_weight: ClassWeight,
+    ) -> FitRequest<'a> {
+        FitRequest {
+            matrix,
             labels: &fixture.labels,
             entities: &fixture.entities,
             as_of: &fixture.as_of,
@@ -157,20 +165,19 @@ mod tests {
             reject: None,
             validation: Validation::Time { test: TestStart::Last(80 * DAY), valid: Some(80 * DAY) },
             embargo: 5 * DAY,
-            params: &BTreeMap::new(),
-            encode: &Encodings::default(),
-            monotone: &Map::default(),
-            calibration: &Calibration::default(),
             head: HeadKind::Lightgbm,
+            params,
             class_weight,
             rounds: 50,
             early_stopping: Some(10),
             seed: 1,
             threads: 1,
+            encode: &DEFAULTS.encode,
+            monotone: &DEFAULTS.monotone,
+            calibration: &DEFAULTS.calibration,
             segments: &[],
             threshold: 0.5,
-        };
-        fit(&request).unwrap()
+        }
     }
 
     fn scorer(fitted: &Fitted) -> Scorer {
@@ -294,30 +301,60 @@ mod tests {
         });
     }
 
-    /// Writes an artifact and what it gives for Python to compare; see tests/interop/learn/lightgbm_reads_model.py.
+    /// Writes artifacts and what they give for Python to compare; see tests/interop/learn/heads.py.
     #[test]
-    fn write_an_artifact_for_python() {
+    fn write_artifacts_for_python() {
         let Some(folder) = crate::clock::env("SCOREHOUSE_LEARN_INTEROP") else {
             println!("SCOREHOUSE_LEARN_INTEROP names no folder: nothing written");
             return;
         };
         let fixture = fixture::rows(3000, 16);
-        let fitted = fitted(&fixture, ClassWeight::Balanced);
-        let scorer = scorer(&fitted);
-        let folder = std::path::Path::new(&folder);
-        for (name, bytes) in Artifact::new(&fitted, "model: test\n", "").to_files().unwrap() {
-            std::fs::write(folder.join(name), bytes).unwrap();
+        for head in [
+            HeadKind::Lightgbm,
+            HeadKind::RandomForest,
+            HeadKind::ExtraTrees,
+            HeadKind::Tree,
+            HeadKind::Logistic,
+            HeadKind::LinearSvm,
+        ] {
+            let folder = std::path::Path::new(&folder).join(head.name());
+            std::fs::create_dir_all(&folder).unwrap();
+            let fitted = fitted_by(head, &fixture);
+            let scorer = scorer(&fitted);
+            for (name, bytes) in Artifact::new(&fitted, "model: test\n", "").to_files().unwrap() {
+                std::fs::write(folder.join(name), bytes).unwrap();
+            }
+            // As text with all digits, since JSON has no NaN.
+            let write = |name: &str, values: &[f64]| {
+                let lines: String = values.iter().map(|v| format!("{v:?}\n")).collect();
+                std::fs::write(folder.join(name), lines).unwrap();
+            };
+            let said = scorer.predict(&fixture.batch).unwrap();
+            write("inputs.txt", &scorer.inputs(&fixture.batch).unwrap());
+            write("raw.txt", &said.margin);
+            write("scores.txt", &said.probability);
+            let mut contributions = Vec::new();
+            let matrix = scorer.matrix(&fixture.batch).unwrap();
+            let each = |view: &View| {
+                scorer.model.contributions(view, &mut |_, block| {
+                    contributions.extend_from_slice(block);
+                    Ok(())
+                })
+            };
+            scorer.with_view(&matrix, each).unwrap();
+            write("contributions.txt", &contributions);
+            write("labels.txt", &fixture.labels.iter().map(|l| f64::from(u8::from(*l))).collect::<Vec<_>>());
+            let parts = split::by_time(&fixture.as_of, TestStart::Last(80 * DAY), Some(80 * DAY), 5 * DAY).unwrap();
+            for (name, rows) in [("train.txt", parts.train), ("valid.txt", parts.valid)] {
+                write(name, &rows.iter().map(|row| *row as f64).collect::<Vec<_>>());
+            }
         }
-        // As text with all digits, since JSON has no NaN.
-        let lines = |values: Vec<f64>| values.iter().map(|v| format!("{v:?}\n")).collect::<String>();
-        std::fs::write(folder.join("inputs.txt"), lines(scorer.inputs(&fixture.batch).unwrap())).unwrap();
-        std::fs::write(folder.join("raw.txt"), lines(scorer.predict(&fixture.batch).unwrap().margin)).unwrap();
-        std::fs::write(folder.join("scores.txt"), lines(scorer.score(&fixture.batch).unwrap())).unwrap();
-        let labels: String = fixture.labels.iter().map(|l| format!("{}\n", u8::from(*l))).collect();
-        std::fs::write(folder.join("labels.txt"), labels).unwrap();
-        let parts = split::by_time(&fixture.as_of, TestStart::Last(80 * DAY), Some(80 * DAY), 5 * DAY).unwrap();
-        for (name, rows) in [("train.txt", parts.train), ("valid.txt", parts.valid)] {
-            std::fs::write(folder.join(name), rows.iter().map(|r| format!("{r}\n")).collect::<String>()).unwrap();
-        }
+    }
+
+    fn fitted_by(head: HeadKind, fixture: &Fixture) -> Fitted {
+        let matrix =
+            Matrix::from_batches(&fixture.batch.schema(), std::slice::from_ref(&fixture.batch), &NAMES).unwrap();
+        let none = BTreeMap::new();
+        fit(&FitRequest { head, ..request(fixture, &matrix, &none, ClassWeight::Balanced) }).unwrap()
     }
 }

@@ -115,7 +115,10 @@ fn each(view: &View, mut f: impl FnMut(usize, f64)) -> Result<()> {
     let width = view.features().len().max(1);
     view.for_each_block(BLOCK_CELLS, |_, block| {
         for row in block.chunks_exact(width) {
-            row.iter().enumerate().filter(|(_, number)| number.is_finite()).for_each(|(index, number)| f(index, *number));
+            row.iter()
+                .enumerate()
+                .filter(|(_, number)| number.is_finite())
+                .for_each(|(index, number)| f(index, *number));
         }
         Ok(())
     })

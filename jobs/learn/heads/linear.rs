@@ -52,7 +52,9 @@ impl Margins for Linear {
     fn margins(&self, view: &View) -> Result<Vec<f64>> {
         let mut out = Vec::with_capacity(view.len());
         self.inputs.for_each_block(view, |_, block| {
-            out.extend(block.chunks_exact(self.weights.len().max(1)).map(|row| margin(row, &self.weights, self.intercept)));
+            out.extend(
+                block.chunks_exact(self.weights.len().max(1)).map(|row| margin(row, &self.weights, self.intercept)),
+            );
             Ok(())
         })?;
         Ok(out)

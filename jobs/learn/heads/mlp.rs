@@ -63,10 +63,8 @@ impl Adam {
     const EPSILON: f64 = 1e-8;
 
     fn new(network: &Network, rate: f64, decay: f64) -> Adam {
-        let zero = |layer: &Layer| Layer {
-            weights: vec![0.0; layer.weights.len()],
-            biases: vec![0.0; layer.biases.len()],
-        };
+        let zero =
+            |layer: &Layer| Layer { weights: vec![0.0; layer.weights.len()], biases: vec![0.0; layer.biases.len()] };
         let moments = network.layers.iter().map(|layer| [zero(layer), zero(layer)]).collect();
         Adam { rate, decay, steps: 0, moments }
     }
@@ -126,7 +124,9 @@ impl Head for Learner<'_> {
             Some((_, round, network)) if task.patience.is_some() => (round, network),
             _ => (last, network),
         };
-        network.check(rows.width).map_err(|what| Error::data(format!("the network {what}; lower its learning_rate")))?;
+        network
+            .check(rows.width)
+            .map_err(|what| Error::data(format!("the network {what}; lower its learning_rate")))?;
         let importances = importances(&network, &inputs, &rows, task.seed);
         Ok(Learned { body: Body::Mlp(Mlp { inputs, network }), rounds, importances })
     }

@@ -5,7 +5,7 @@
 //! | `lightgbm` | LightGBM, gradient boosting | inputs as they are |
 //! | `random_forest`, `extra_trees` | LightGBM's `boosting=rf`, the latter with random thresholds | inputs as they are |
 //! | `tree` | LightGBM, one round at full learning rate | inputs as they are |
-//! | `logistic`, `linear_svm` | L-BFGS (argmin) on the penalised loss | inputs standardised, see [`dense`] |
+//! | `logistic`, `linear_svm` | L-BFGS on the penalised loss | inputs standardised, see [`dense`] |
 //! | `mlp` | Adam on gradients of our own over `matrixmultiply` | inputs standardised |
 //!
 //! A head gets rows as a [`View`] and gives a [`Body`], which is what an artifact keeps; a body gives margins, and for

@@ -157,7 +157,20 @@ fn multiply((m, k, n): (usize, usize, usize), a: (&[f64], bool), b: (&[f64], boo
     // SAFETY: the lengths were checked, and the strides reach no further than they do.
     unsafe {
         matrixmultiply::dgemm(
-            m, k, n, 1.0, a.0.as_ptr(), ar, ac, b.0.as_ptr(), br, bc, 1.0, out.as_mut_ptr(), n as isize, 1,
+            m,
+            k,
+            n,
+            1.0,
+            a.0.as_ptr(),
+            ar,
+            ac,
+            b.0.as_ptr(),
+            br,
+            bc,
+            1.0,
+            out.as_mut_ptr(),
+            n as isize,
+            1,
         );
     }
 }

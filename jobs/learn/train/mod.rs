@@ -24,9 +24,9 @@
 mod one;
 mod refused;
 mod report;
-mod trial;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod validate;
 
 use std::collections::BTreeMap;

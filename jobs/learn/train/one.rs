@@ -80,11 +80,8 @@ impl Fitter<'_> {
         let own = request.weights.map(|weights| stop.iter().map(|row| weights[*row]).collect());
         let stop_weights = weighed(own, &stop_labels, &prior);
         let view = inputs.view(request.matrix, stop)?;
-        let stop = (!stop.is_empty()).then_some(Sample {
-            view,
-            labels: &stop_labels,
-            weights: stop_weights.as_deref(),
-        });
+        let stop =
+            (!stop.is_empty()).then_some(Sample { view, labels: &stop_labels, weights: stop_weights.as_deref() });
         let patience = request.early_stopping;
         let (seed, threads) = (request.seed, request.threads);
         let task = Task { train, stop, rounds, patience, seed, threads, monotone: &monotone };
@@ -155,6 +152,8 @@ fn weighed(own: Option<Vec<f64>>, labels: &[bool], prior: &Prior) -> Option<Vec<
     match (own, classes) {
         (None, classes) => classes,
         (Some(own), None) => Some(own.into_iter().map(|own| own as f32).collect()),
-        (Some(own), Some(classes)) => Some(own.into_iter().zip(classes).map(|(own, class)| own as f32 * class).collect()),
+        (Some(own), Some(classes)) => {
+            Some(own.into_iter().zip(classes).map(|(own, class)| own as f32 * class).collect())
+        }
     }
 }

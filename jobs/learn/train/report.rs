@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::baseline::Baseline;
 use super::super::bootstrap::{self, Clusters, Plan};
 use super::super::calibrate::{self, Calibrator};
-use super::super::curves::{
-    self, HistogramBin, LiftBin, PrecisionRecallPoint, ReliabilityBin, RocPoint,
-};
+use super::super::curves::{self, HistogramBin, LiftBin, PrecisionRecallPoint, ReliabilityBin, RocPoint};
 use super::super::evaluate::{self, ALL, Evaluation};
 use super::super::heads::stops;
 use super::super::metrics::Metrics;
@@ -235,9 +233,9 @@ impl<'a, 'b> Findings<'a, 'b> {
             histogram: curves::histogram(&labels, &probabilities, None, Some((0.0, 1.0)), HISTOGRAM_BINS)?,
         };
         if calibrator.kind() != calibrate::Kind::None {
-            let error = |scores: &[f64]| Ok::<_, crate::error::Error>(
-                Metrics::of(&labels, scores, request.threshold)?.calibration_error,
-            );
+            let error = |scores: &[f64]| {
+                Ok::<_, crate::error::Error>(Metrics::of(&labels, scores, request.threshold)?.calibration_error)
+            };
             self.report.calibration = Some(CalibrationReport {
                 kind: calibrator.kind(),
                 error_before: error(&uncalibrated)?,
@@ -278,7 +276,8 @@ impl<'a, 'b> Findings<'a, 'b> {
         } else if constant {
             warnings.push("the model gives every row out of sample the same probability".to_string());
         } else if one.learned.rounds == request.rounds && request.early_stopping.is_some() && stops(request.head) {
-            warnings.push(format!("all {} rounds were used before the loss stopped falling; allow more", request.rounds));
+            warnings
+                .push(format!("all {} rounds were used before the loss stopped falling; allow more", request.rounds));
         }
         let still: Vec<&str> = baseline.inputs.iter().filter(|i| i.is_constant()).map(|i| i.feature.as_str()).collect();
         if !still.is_empty() {
@@ -294,7 +293,9 @@ impl<'a, 'b> Findings<'a, 'b> {
                 warnings.push(format!("segment `{name}` has no rows in some part, and no metrics there"));
             }
         }
-        if request.head == HeadKind::LinearSvm && request.calibration.kind == crate::define::model::CalibrationKind::None {
+        if request.head == HeadKind::LinearSvm
+            && request.calibration.kind == crate::define::model::CalibrationKind::None
+        {
             warnings.push("the probabilities of a linear_svm head mean nothing without calibration".to_string());
         }
         warnings
@@ -303,7 +304,8 @@ impl<'a, 'b> Findings<'a, 'b> {
 
 fn importances(one: &One) -> Vec<Importance> {
     let each = one.inputs.features.iter().zip(&one.learned.importances);
-    let of = each.map(|(feature, (gain, split))| Importance { feature: feature.name.clone(), gain: *gain, split: *split });
+    let of =
+        each.map(|(feature, (gain, split))| Importance { feature: feature.name.clone(), gain: *gain, split: *split });
     let mut all: Vec<Importance> = of.collect();
     all.sort_by(|a, b| b.gain.total_cmp(&a.gain).then_with(|| a.feature.cmp(&b.feature)));
     all

@@ -141,8 +141,7 @@ fn an_entity_seen_in_training_would_show() {
 fn balanced_weights_leave_probabilities_true() {
     let fixture = fixture::rows(8000, 5);
     let (matrix, params) = (matrix(&fixture), params());
-    let with =
-        |class_weight| fit(&FitRequest { class_weight, ..request(&fixture, &matrix, &params, &[]) }).unwrap();
+    let with = |class_weight| fit(&FitRequest { class_weight, ..request(&fixture, &matrix, &params, &[]) }).unwrap();
     let (plain, balanced) = (with(ClassWeight::None), with(ClassWeight::Balanced));
     assert_ne!(plain.body, balanced.body);
     let (plain, balanced) = (find(&plain, "test", "all").metrics, find(&balanced, "test", "all").metrics);

@@ -19,10 +19,14 @@ fn encodings(kind: EncodingKind) -> Encodings {
 fn values(inputs: &Inputs, matrix: &Matrix) -> Vec<f64> {
     let rows: Vec<usize> = (0..matrix.rows()).collect();
     let mut out = Vec::new();
-    inputs.view(matrix, &rows).unwrap().for_each_block(usize::MAX, |_, block| {
-        out.extend_from_slice(block);
-        Ok(())
-    }).unwrap();
+    inputs
+        .view(matrix, &rows)
+        .unwrap()
+        .for_each_block(usize::MAX, |_, block| {
+            out.extend_from_slice(block);
+            Ok(())
+        })
+        .unwrap();
     out
 }
 
@@ -81,7 +85,10 @@ fn each_encoder_is_replayed_by_its_artifact() {
                 EncodingKind::OneHot => &["g.x", "g.n", "g.kind=", "g.kind=", "g.kind=", "g.noise"],
                 _ => &NAMES,
             };
-            assert!(names.len() == expected.len() && names.iter().zip(expected).all(|(n, e)| n.starts_with(e)), "{names:?}");
+            assert!(
+                names.len() == expected.len() && names.iter().zip(expected).all(|(n, e)| n.starts_with(e)),
+                "{names:?}"
+            );
             let files = Artifact::new(&fitted, "", "").to_files().unwrap();
             let scorer = Scorer::new(&Artifact::from_files(&files).unwrap(), 1).unwrap();
             assert_eq!(scorer.feature_names(), NAMES);

@@ -155,7 +155,8 @@ fn a_row_of_weight_two_is_two_rows_and_of_weight_zero_none() {
     let fixture = fixture::rows(1200, 36);
     let (matrix, none) = (matrix(&fixture), BTreeMap::new());
     let weights: Vec<f64> = (0..1200).map(|row| f64::from(row as u32 % 3)).collect();
-    let fitter_of = |weights| FitRequest { weights, head: HeadKind::Logistic, ..request(&fixture, &matrix, &none, &[]) };
+    let fitter_of =
+        |weights| FitRequest { weights, head: HeadKind::Logistic, ..request(&fixture, &matrix, &none, &[]) };
     let rows: Vec<usize> = (0..1200).collect();
     let weighted = fitter_of(Some(&weights[..]));
     let repeated: Vec<usize> = rows.iter().flat_map(|row| vec![*row; row % 3]).collect();

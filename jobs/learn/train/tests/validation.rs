@@ -85,7 +85,8 @@ fn the_report_says_what_deserves_a_look() {
     let column: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::Float64Array::from(vec![Some(3.0); 3000]));
     let nothing: arrow::array::ArrayRef = std::sync::Arc::new(arrow::array::Float64Array::from(vec![None; 3000]));
     let x = fixture.batch.column(0).clone();
-    let batch = arrow::array::RecordBatch::try_from_iter([("g.x", x), ("g.same", column), ("g.none", nothing)]).unwrap();
+    let batch =
+        arrow::array::RecordBatch::try_from_iter([("g.x", x), ("g.same", column), ("g.none", nothing)]).unwrap();
     let matrix = Matrix::from_batches(&batch.schema(), &[batch], &["g.x", "g.same", "g.none"]).unwrap();
     let segments = [("nobody".to_string(), vec![false; 3000])];
     for head in [HeadKind::Lightgbm, HeadKind::Logistic, HeadKind::Mlp] {
@@ -123,7 +124,8 @@ fn who_was_refused_trains_as_declared_and_is_in_no_metric() {
     let fixture = fixture::rows(6000, 55);
     let (matrix, params) = (matrix(&fixture), params());
     let x: &arrow::array::Float64Array = fixture.batch.column(0).as_any().downcast_ref().unwrap();
-    let accepted: Vec<bool> = (0..6000).map(|row| row % 7 == 0 || x.iter().nth(row).flatten().is_some_and(|x| x < 0.5)).collect();
+    let accepted: Vec<bool> =
+        (0..6000).map(|row| row % 7 == 0 || x.iter().nth(row).flatten().is_some_and(|x| x < 0.5)).collect();
     let with = |kind, head| {
         let reject = RejectInference { kind, accepted: String::new(), factor: Some(1.2) };
         let base = request(&fixture, &matrix, &params, &[]);
