@@ -81,7 +81,10 @@ readers: gate-check ## verify a small night's features; deltalake, DuckDB and Po
 	@orchestration/setup.sh readers
 	@$(SCOREHOUSE) verify --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
 	@$(SCOREHOUSE) verify --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake" --sample 25
-	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" SCOREHOUSE_RAW="$(READERS_LAKE)/raw" $(READERS) -m pytest -q -p no:cacheprovider tests/interop
+	@mkdir -p "$(READERS_LAKE)/learn"
+	@$(WITH_TOOLS) SCOREHOUSE_LEARN_INTEROP="$(READERS_LAKE)/learn" cargo test --locked -q --lib write_artifacts_for_python
+	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" SCOREHOUSE_RAW="$(READERS_LAKE)/raw" \
+	    SCOREHOUSE_LEARN_INTEROP="$(READERS_LAKE)/learn" $(READERS) -m pytest -q -p no:cacheprovider tests/interop
 
 pages: readers ## reports in a headless Chromium: a sample with every section, and those of the small night
 	@orchestration/setup.sh browser

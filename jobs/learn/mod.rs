@@ -1,4 +1,4 @@
-//! Matrices, encoders, models, metrics, artifacts. The only user of `lightgbm3`.
+//! Matrices, encoders, models, metrics, artifacts. The only user of LightGBM and of what the other heads learn with.
 //!
 //! Plain types and Arrow batches go in, bytes and Arrow batches come out: nothing here reads storage, a clock or a
 //! definition file. [`train::fit`] makes a model and its honest metrics from rows; [`artifact::Artifact`] carries it
@@ -7,6 +7,7 @@
 
 pub mod agreement;
 pub mod artifact;
+pub mod baseline;
 pub mod bootstrap;
 pub mod calibrate;
 pub mod curves;
@@ -14,8 +15,11 @@ pub mod encode;
 pub mod evaluate;
 pub mod exact;
 pub mod fairness;
+pub mod feature;
 #[cfg(test)]
 mod fixture;
+pub mod heads;
+pub mod inputs;
 pub mod lightgbm;
 pub mod matrix;
 pub mod metrics;

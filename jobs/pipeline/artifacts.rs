@@ -3,16 +3,18 @@
 //! A version is scored by what it was trained on, whatever the definition's patterns match today. So a candidate with
 //! other inputs can stand beside a champion of before, each scored on its own.
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::Float64Type;
+use arrow::array::RecordBatch;
 
 use super::job::Job;
-use super::monitor::baseline::{self, Baseline};
+use super::monitor::baseline;
 use crate::define::Model;
-use crate::define::inputs::{Input, candidates};
+use crate::define::inputs::{Input, candidates, glob};
+use crate::define::model::Reason;
 use crate::error::{Context, Error, Kind, Result};
 use crate::learn::artifact::Artifact;
-use crate::learn::scorer::Scorer;
+use crate::learn::baseline::Baseline;
+use crate::learn::reasons::{ReasonGroup, Reasons};
+use crate::learn::scorer::{Contributions, Scorer};
 
 /// A version with what it needs to score.
 pub struct Version {
@@ -20,6 +22,7 @@ pub struct Version {
     pub artifact: Artifact,
     pub inputs: Vec<Input>,
     pub baseline: Option<Baseline>,
+    pub explainer: Option<Explainer>,
 }
 
 /// What a version says of rows.
@@ -55,9 +58,12 @@ pub async fn load(job: &Job, model: &Model, version: &str) -> Result<Version> {
             input.name()
         )));
     }
-    let baseline = files.iter().find(|(name, _)| name == baseline::FILE);
-    let baseline = baseline.map(|(_, bytes)| Baseline::read(bytes)).transpose().with_context(name)?;
-    Ok(Version { name: version.to_string(), artifact, inputs, baseline })
+    let population = files.iter().find(|(name, _)| name == baseline::FILE);
+    let population = population.map(|(_, bytes)| baseline::read(bytes)).transpose().with_context(name)?;
+    // An artifact of before there were baselines has an empty one.
+    let baseline = population.or_else(|| Some(artifact.baseline.clone()).filter(|baseline| baseline.rows > 0));
+    let explainer = Explainer::new(model, &inputs)?;
+    Ok(Version { name: version.to_string(), artifact, inputs, baseline, explainer })
 }
 
 /// The files of an artifact; `None` where there is none.
@@ -96,30 +102,78 @@ impl Version {
 
     /// Predicts vectors whose columns include the version's inputs. Blocks.
     pub fn predict(&self, scorer: &Scorer, vectors: &RecordBatch) -> Result<Predictions> {
-        let probability = scorer.score(vectors)?;
+        let said = scorer.predict(vectors)?;
         Ok(Predictions {
-            margin: scorer.raw(vectors)?,
-            uncalibrated: probability.clone(),
-            probability,
-            missing: missing(&self.inputs, vectors)?,
+            margin: said.margin,
+            uncalibrated: said.probability,
+            probability: said.calibrated,
+            missing: said.missing,
             reasons: None,
         })
     }
+
+    /// As [`Self::predict`], with reasons where the model gives them.
+    pub fn explain(&self, scorer: &Scorer, vectors: &RecordBatch) -> Result<Predictions> {
+        let mut said = self.predict(scorer, vectors)?;
+        if let Some(explainer) = &self.explainer {
+            said.reasons = Some(explainer.reasons(&scorer.contributions(vectors)?)?);
+        }
+        Ok(said)
+    }
 }
 
-/// How many of the inputs each row lacks.
-pub fn missing(inputs: &[Input], vectors: &RecordBatch) -> Result<Vec<u32>> {
-    let mut missing = vec![0; vectors.num_rows()];
-    for input in inputs {
-        let name = input.name();
-        let column = vectors.column_by_name(&name).ok_or_else(|| Error::internal(format!("no column {name}")))?;
-        let numbers = column.as_primitive_opt::<Float64Type>();
-        for (row, count) in missing.iter_mut().enumerate() {
-            let lacks = column.is_null(row) || numbers.is_some_and(|numbers| numbers.value(row).is_nan());
-            *count += u32::from(lacks);
+/// Which declared groups of reasons the inputs of a version are in.
+pub struct Explainer {
+    reasons: Reasons,
+    /// Of each group that can be given, its number among the declared ones.
+    declared: Vec<u8>,
+}
+
+impl Explainer {
+    /// `None` where the model declares no reasons. A version of before may read an input that no group has by now: that
+    /// one is never a reason.
+    pub fn new(model: &Model, inputs: &[Input]) -> Result<Option<Explainer>> {
+        let Some(declared) = &model.reasons else { return Ok(None) };
+        let names: Vec<String> = inputs.iter().map(Input::name).collect();
+        let groups: Vec<&Reason> = declared.groups.values().collect();
+        let holds = |group: &Reason, name: &str| group.inputs.iter().any(|pattern| glob(pattern, name));
+        let protected = |name: &str| declared.protected.iter().any(|pattern| glob(pattern, name));
+        let first = |name: &str| groups.iter().position(|group| holds(group, name)).filter(|_| !protected(name));
+        let given = |index: &usize| names.iter().any(|name| first(name) == Some(*index));
+        let chosen: Vec<usize> = (0..groups.len()).filter(given).collect();
+        if chosen.is_empty() {
+            return Ok(None);
         }
+        let named = |index: &usize| ReasonGroup {
+            code: groups[*index].code.clone(),
+            sentence: groups[*index].sentence.clone(),
+        };
+        let of = |place: usize, name: &str| first(name) == Some(chosen[place]);
+        let others = |name: &str| first(name).is_none();
+        let reasons = Reasons::new(&names, chosen.iter().map(named).collect(), of, others, declared.count)?;
+        let declared = chosen.iter().map(|index| u8::try_from(*index).unwrap_or(u8::MAX)).collect();
+        Ok(Some(Explainer { reasons, declared }))
     }
-    Ok(missing)
+
+    fn reasons(&self, contributions: &Contributions) -> Result<Vec<Vec<u8>>> {
+        let rows = self.reasons.of_rows(&contributions.values)?;
+        Ok(rows.into_iter().map(|row| row.into_iter().map(|group| self.declared[group]).collect()).collect())
+    }
+}
+
+/// That each input of a model is in a group of reasons, or protected, and each group can be given.
+///
+/// # Errors
+/// `Definition`, with its line.
+pub fn check_reasons(model: &Model, inputs: &[Input]) -> Result<()> {
+    let Some(declared) = &model.reasons else { return Ok(()) };
+    let names: Vec<String> = inputs.iter().map(Input::name).collect();
+    let groups: Vec<&Reason> = declared.groups.values().collect();
+    let named = |group: &&Reason| ReasonGroup { code: group.code.clone(), sentence: group.sentence.clone() };
+    let holds = |index: usize, name: &str| groups[index].inputs.iter().any(|pattern| glob(pattern, name));
+    let protected = |name: &str| declared.protected.iter().any(|pattern| glob(pattern, name));
+    let checked = Reasons::new(&names, groups.iter().map(named).collect(), holds, protected, declared.count);
+    checked.map(drop).map_err(|error| Error::definition(model.origin.at("reasons", error.to_string()).to_string()))
 }
 
 impl Predictions {

@@ -17,6 +17,8 @@ pub mod generate;
 pub mod ingest;
 pub mod instants;
 pub mod job;
+mod label;
+pub mod learning;
 pub mod ledger;
 pub mod lineage;
 pub mod load;

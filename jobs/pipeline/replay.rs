@@ -19,7 +19,7 @@ use serde::Serialize;
 pub use trail::Step;
 use trail::{Commit, Trail};
 
-use super::artifacts::{self, Version};
+use super::artifacts::{self, Explainer, Version};
 use super::job::{Job, Pins};
 use super::score::{self, NO_CHAMPION, Scored};
 use super::verify::difference::{Difference, differences};
@@ -148,8 +148,9 @@ async fn again(
     }
     let Some(found) = vectors_again(job, model, &inputs, commit, stored, trail).await? else { return Ok(None) };
     let predict = |artifact: Artifact| {
-        let by = Version { name: version.to_string(), artifact, inputs: inputs.clone(), baseline: None };
-        tokio::task::block_in_place(|| by.predict(&by.scorer(job.threads())?, &found.vectors))
+        let explainer = Explainer::new(model, &inputs)?;
+        let by = Version { name: version.to_string(), artifact, inputs: inputs.clone(), baseline: None, explainer };
+        tokio::task::block_in_place(|| by.explain(&by.scorer(job.threads())?, &found.vectors))
     };
     let said = artifact.map(predict).transpose()?;
     // Definitions are compared by themselves; here it is what the row was made by.

@@ -122,9 +122,9 @@ pub async fn predict(
     rows: &arrow::array::RecordBatch,
 ) -> Result<Predictions> {
     let scorer = version.scorer(job.threads())?;
-    let mut said = Predictions::sized(rows.num_rows(), false);
+    let mut said = Predictions::sized(rows.num_rows(), version.explainer.is_some());
     population::each(job, model, pins, &version.inputs, rows, |vectors, numbers| {
-        said.put(version.predict(&scorer, vectors)?, numbers);
+        said.put(version.explain(&scorer, vectors)?, numbers);
         Ok(())
     })
     .await?;

@@ -3,30 +3,23 @@
 //! A version is due when the model has no champion, or `retrain` has passed since the champion was trained. It becomes
 //! the model's candidate, and nothing else: whether it replaces the champion is for the gate to say.
 
-use std::collections::BTreeMap;
-
-use arrow::array::RecordBatch;
 use chrono::NaiveDate;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::artifacts::{self, Version};
 use super::job::{Job, Pins, Written, definition_text, digest, hex};
-use super::monitor::baseline::{self, Baseline};
+use super::learning::{self, Learning};
+use super::monitor::baseline;
 use super::registry::{self, Event, Happened, History};
-use super::spine::{self, Spine};
-use super::{training_set, vectors};
+use super::{artifacts, fingerprints, spine, training_set, vectors};
 use crate::define::inputs::{Input, candidates};
-use crate::define::model::{ClassWeight, TestPart, Validation as Declared};
+use crate::define::model::Validation as Declared;
 use crate::define::{FeatureGroup, Model};
 use crate::error::{Context, Error, Result};
 use crate::learn::artifact::Artifact;
-use crate::learn::evaluate::Segment;
-use crate::learn::matrix::Matrix;
 use crate::learn::metrics::Metrics;
-use crate::learn::prior;
-use crate::learn::split::{TestStart, Validation};
-use crate::learn::train::{self, FitRequest, Fitted};
+use crate::learn::scorer::Scorer;
+use crate::learn::train::{self, Fitted};
 
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
@@ -63,6 +56,7 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
         return Ok(Written::unchanged(path, format!("not due: {why}"), None));
     }
     let (inputs, mut columns) = vectors::columns(job, model)?;
+    artifacts::check_reasons(model, &inputs)?;
     vectors::extend(&mut columns, inputs_of_others(job, model, &history).await?);
     let mut names = spine::tables(model);
     names.extend(vectors::tables(job, &columns));
@@ -77,8 +71,9 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
     let segments = vectors::segments(job, model, &vectors)?;
     let names: Vec<String> = inputs.iter().map(|input| input.name()).collect();
     let step = job.progress.step(format!("train {}", model.name));
-    let fitted = fit(job, model, &spine, &vectors, &names, segments).await?;
-    let files = files(job, model, &inputs, (&spine, &vectors), &fitted).await?;
+    let learning = Learning::new(model, &spine, &vectors, &names, segments, job.threads())?;
+    let fitted = fit(learning, model).await?;
+    let files = files(job, model, &inputs, &fitted).await?;
     let version = version(job, &files);
     training_set::store(job, model, &version, &spine, &vectors, &fitted).await?;
     let bytes: u64 = files.iter().map(|(_, b)| b.len() as u64).sum();
@@ -135,77 +130,16 @@ fn version(job: &Job, files: &[(String, Vec<u8>)]) -> String {
     format!("{}-{}", job.date, &hex(&digest(&[&parts[0], &parts[1]]))[..8])
 }
 
-async fn fit(
-    job: &Job,
-    model: &Model,
-    spine: &Spine,
-    vectors: &RecordBatch,
-    names: &[String],
-    segments: Vec<(String, Vec<bool>)>,
-) -> Result<Fitted> {
-    let matrix = Matrix::from_batches(&vectors.schema(), std::slice::from_ref(vectors), names)?;
-    let entities = spine::entity_texts(&spine.rows, &model.entity)?;
-    let as_of = spine::instants(&spine.rows, "as_of")?;
-    let mut params: BTreeMap<String, Value> = BTreeMap::new();
-    for (name, value) in &model.head.params {
-        params.insert(name.clone(), serde_json::to_value(value)?);
-    }
-    let seed = u32::try_from(model.head.seed).unwrap_or(u32::MAX);
-    let (labels, validation) = (spine.labels.clone(), validation(&model.validation));
-    let (embargo, rounds, stop) = (model.label.known_after(), model.head.rounds, model.head.early_stopping);
-    let class_weight = match model.head.class_weight {
-        ClassWeight::None => prior::ClassWeight::None,
-        ClassWeight::Balanced => prior::ClassWeight::Balanced,
-    };
-    let threshold = model.decisions.first().and_then(|d| d.below).unwrap_or(0.5);
-    let threads = job.threads();
-    let task = tokio::task::spawn_blocking(move || {
-        let segments: Vec<Segment> = segments.into_iter().filter(|(name, _)| name != "all").collect();
-        train::fit(&FitRequest {
-            matrix: &matrix,
-            labels: &labels,
-            entities: &entities,
-            as_of: &as_of,
-            validation,
-            embargo,
-            params: &params,
-            class_weight,
-            rounds,
-            early_stopping: (stop > 0).then_some(stop),
-            seed,
-            threads,
-            segments: &segments,
-            threshold,
-            max_categories: 1000,
-        })
-    });
+async fn fit(learning: Learning, model: &Model) -> Result<Fitted> {
+    let (model, params) = (model.clone(), learning::params(model)?);
+    let task = tokio::task::spawn_blocking(move || train::fit(&learning.request(&model, &params)));
     task.await.map_err(|e| Error::internal(format!("training did not end: {e}")))?
-}
-
-fn validation(declared: &Declared) -> Validation {
-    match declared {
-        Declared::Time { test, valid } => Validation::Time {
-            test: match test {
-                TestPart::Last(length) => TestStart::Last(length.micros()),
-                TestPart::From(date) => TestStart::From(super::job::end_of(*date) - crate::define::types::DAY),
-            },
-            valid: valid.map(|v| v.micros()),
-        },
-        Declared::RollingOrigin { folds, test } => Validation::RollingOrigin { folds: *folds, test: test.micros() },
-        Declared::CrossValidation { folds, seeds } => {
-            Validation::CrossValidation { folds: *folds, seeds: seeds.clone() }
-        }
-    }
 }
 
 /// Metrics of all rows that the model, or its likes in cross-validation, did not train on.
 fn out_of_sample(fitted: &Fitted) -> Result<&Metrics> {
-    let evaluations = &fitted.report.evaluations;
-    evaluations
-        .iter()
-        .find(|e| e.segment == "all" && (e.part == "test" || e.part == "out_of_fold"))
-        .map(|e| &e.metrics)
-        .ok_or_else(|| Error::internal("training reported no metrics out of sample"))
+    let found = fitted.report.out_of_sample().map(|evaluation| &evaluation.metrics);
+    found.ok_or_else(|| Error::internal("training reported no metrics out of sample"))
 }
 
 fn summary(metrics: &Metrics) -> String {
@@ -263,29 +197,22 @@ fn trained_until(job: &Job, model: &Model, as_of: &[i64], fitted: &Fitted) -> i6
 ///
 /// # Errors
 /// `Definition` if they weigh more than the model may.
-async fn files(
-    job: &Job,
-    model: &Model,
-    inputs: &[Input],
-    (spine, vectors): (&Spine, &RecordBatch),
-    fitted: &Fitted,
-) -> Result<Vec<(String, Vec<u8>)>> {
-    let artifact = Artifact::new(fitted, &model.text);
+async fn files(job: &Job, model: &Model, inputs: &[Input], fitted: &Fitted) -> Result<Vec<(String, Vec<u8>)>> {
+    let artifact = Artifact::new(fitted, &model.text, &fingerprints::together(&job.project, inputs)?);
     let mut files = artifact.to_files()?;
-    let population = baseline::sample(job, model, inputs).await?;
-    let (of, rows) = match &population {
-        Some(population) => ("population", population),
-        None => ("training rows", vectors),
-    };
-    let version = Version { name: "the new version".into(), artifact, inputs: inputs.to_vec(), baseline: None };
-    let scores = tokio::task::block_in_place(|| version.predict(&version.scorer(job.threads())?, rows))?.probability;
-    files.push((baseline::FILE.to_string(), Baseline::new(of, rows, inputs, &scores, &spine.labels)?.bytes()?));
+    if let Some(people) = baseline::sample(job, model, inputs).await? {
+        let scorer = Scorer::new(&artifact, job.threads())?;
+        let population = tokio::task::block_in_place(|| baseline::of_population(&artifact, &people, &scorer))?;
+        files.push((baseline::FILE.to_string(), serde_json::to_vec_pretty(&population)?));
+    }
     let bytes: u64 = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
     if bytes > model.max_size {
         let message = format!("the artifact of model {} is too large", model.name);
         let diagnostic = model.origin.at("max_size", message).found(format!("{bytes} bytes"));
-        let diagnostic = diagnostic.expected(format!("at most {}", model.max_size));
-        return Err(Error::definition(diagnostic.help("fewer rounds or leaves, or a larger `max_size`").to_string()));
+        let diagnostic = diagnostic.expected(format!("at most {}, its `max_size`", model.max_size));
+        let help = "fewer or smaller trees (`rounds`, `num_leaves`), fewer values per text (`encode`), or a larger \
+                    `max_size`";
+        return Err(Error::definition(diagnostic.help(help).to_string()));
     }
     Ok(files)
 }

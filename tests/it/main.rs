@@ -21,6 +21,7 @@ mod leaks;
 mod lender;
 mod lineage;
 mod maintain;
+mod models;
 mod naive;
 mod night;
 mod night_plan;

@@ -63,9 +63,9 @@ pub(super) fn check(
         if let Some(smoothing) = encoding.smoothing {
             if encoding.kind != EncodingKind::Target {
                 out.push(origin.at(&path("smoothing"), "only target encoding is smoothed").expected("kind: target"));
-            } else if !(smoothing >= 0.0 && smoothing.is_finite()) {
+            } else if !(smoothing > 0.0 && smoothing.is_finite()) {
                 let d = origin.at(&path("smoothing"), "how many rows the prior counts for");
-                out.push(d.found(smoothing.to_string()).expected("0 or more"));
+                out.push(d.found(smoothing.to_string()).expected("a number above 0, such as 20"));
             }
         }
         if encoding.max == Some(0) {

@@ -2,10 +2,9 @@
 
 use arrow::array::RecordBatch;
 
-use super::baseline::{self, Values};
-use super::{Measure, Watch};
+use super::{Measure, Watch, baseline};
 use crate::define::model::Scoring;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pipeline::{spine, vectors};
 
 /// Fewer people than this look restless by chance alone.
@@ -24,21 +23,19 @@ impl Watch<'_> {
             return skipped(&format!("{now} rows tonight against {then}, at least {ENOUGH} of both were expected"));
         }
         let mut measures = Vec::new();
-        for (name, reference) in &baseline.inputs {
-            let column = tonight.column_by_name(name).ok_or_else(|| Error::internal(format!("no column {name}")))?;
-            let found = Values::of(column)?.compare(reference)?;
-            measures.push(Measure::of("psi", name, (Some(found.psi), None), Some(found.psi), &monitoring.psi));
+        for (name, found) in tokio::task::block_in_place(|| baseline.compare(&tonight))? {
+            measures.push(Measure::of("psi", &name, (Some(found.psi), None), Some(found.psi), &monitoring.psi));
             let shares = (Some(found.missing), Some(found.missing_before));
             let change = found.missing - found.missing_before;
-            measures.push(Measure::of("missing", name, shares, Some(change), &monitoring.missing));
+            measures.push(Measure::of("missing", &name, shares, Some(change), &monitoring.missing));
         }
         let scores = self.probabilities().await?;
-        measures.push(match scores.is_empty() {
-            true => Measure::skipped("psi", "score", &monitoring.psi, "tonight was scored by another version"),
-            false => {
-                let psi = baseline.score.compare_numbers(&scores)?.psi;
+        measures.push(match &baseline.probabilities {
+            Some(before) if !scores.is_empty() => {
+                let psi = before.compare_numbers(&scores)?.psi;
                 Measure::of("psi", "score", (Some(psi), None), Some(psi), &monitoring.psi)
             }
+            _ => Measure::skipped("psi", "score", &monitoring.psi, "tonight was scored by another version"),
         });
         Ok(measures)
     }

@@ -54,14 +54,14 @@ fn a_page_says_what_the_lake_says() {
     // Everybody who was scored, the highest probabilities first.
     let rows = customers(&html);
     let scored = world.query(&format!(
-        "select user_id, round(probability, 6) as probability, decision from scores.again where logical_date = '{FIRST}' \
-         order by scores.again.probability desc, user_id"
+        "select user_id, probability, decision from scores.again where logical_date = '{FIRST}' order by probability desc, \
+         user_id"
     ));
     assert_eq!((rows.len(), scored.len()), (PEOPLE, PEOPLE));
     for (row, scored) in rows.iter().zip(&scored) {
         assert_eq!(row["entity"]["user_id"], scored["user_id"]);
         assert_eq!(row["action"], scored["decision"]);
-        assert!((row["probability"].as_f64().unwrap() - scored["probability"].as_f64().unwrap()).abs() < 1e-9);
+        assert!((row["probability"].as_f64().unwrap() - scored["probability"].as_f64().unwrap()).abs() < 1e-6);
     }
     let actions = world
         .query(&format!("select count(*) as n from scores.again where logical_date = '{FIRST}' and decision = 'wait'"));
@@ -96,17 +96,16 @@ fn a_refused_candidate_is_compared_customer_by_customer() {
     assert!(html.contains("Refused") && html.contains(&before));
     let checks = verdict["checks"].as_array().unwrap();
     let shown = section(&html, "gate");
-    assert!(
-        shown.contains(&format!("{} passed,  1  failed", checks.len() - 1)) || shown.contains(" failed, "),
-        "{shown}"
-    );
+    let of = |status: &str| checks.iter().filter(|check| check["status"] == status).count();
+    let counts = format!("{} passed, {} failed, {} skipped", of("pass"), of("fail"), of("skipped"));
+    assert!(shown.contains(&counts), "{counts}: {shown}");
     for check in checks {
-        if let Some(value) = check["candidate"].as_f64() {
-            assert!(shown.contains(&format!("{:.4}", value.abs())), "{check} is not in {shown}");
-        }
+        let Some(value) = check["candidate"].as_f64() else { continue };
+        let text = if value.abs() < 10.0 { format!("{:.4}", value.abs()) } else { format!("{value:.2}") };
+        assert!(shown.contains(&text), "{check} is not in {shown}");
     }
     let changes = world.query("select count(*) as n from differences.again where action_changes")[0]["n"].clone();
-    assert!(section(&html, "actions").contains(&format!("{changes}  of  {PEOPLE}  customers")), "{changes}");
+    assert!(section(&html, "actions").contains(&format!("{changes} of {PEOPLE} customers")), "{changes}");
     let rows = customers(&html);
     let stored = world.query(
         "select user_id, score, live_score, action, live_action from differences.again order by action_changes desc, \
