@@ -4,6 +4,7 @@
 //! `reports/`. What a lake does not have yet is left out with a sentence. The same lake gives the same bytes.
 
 mod decided;
+mod explained;
 mod judged;
 mod measured;
 mod pages;
@@ -21,6 +22,7 @@ use self::trained::Trained;
 use self::versions::Versions;
 use super::job::{Job, Written};
 use super::progress::thousands;
+use super::training_set::{self, TrainingSet};
 use crate::clock;
 use crate::define::Model;
 use crate::define::diagnostic::nearest;
@@ -94,10 +96,12 @@ async fn fill(job: &Job, model: &Model) -> Result<(page::Model, Summary)> {
         Some(version) => Trained::of(job, &model.name, version).await?,
         None => None,
     };
-    let measured = match versions.shown() {
-        Some(version) => Measured::of(job, model, version).await?,
+    let kept = match versions.shown() {
+        Some(version) => training_set::of_version(job, model, version).await?,
         None => None,
     };
+    let measured = kept.as_ref().map(Measured::of).transpose()?.flatten();
+    let contributions = contributions(job, model, versions.shown(), trained.as_ref(), kept.as_ref()).await?;
     let gate = judged::checks(job, &session, &model.name, versions.candidate.as_deref()).await?;
     let monitoring = watched::monitoring(job, &session, &model.name).await?;
     let used = used(job, &session, model, &versions).await?;
@@ -114,7 +118,7 @@ async fn fill(job: &Job, model: &Model) -> Result<(page::Model, Summary)> {
         distributions: distributions(model, measured.as_ref(), used.distribution)?,
         lift: of(&measured, Measured::lift, NO_ROWS),
         importances: of(&trained, |t| t.importances(before.as_ref()), NO_VERSION),
-        contributions: of(&trained, Trained::contributions, NO_VERSION),
+        contributions,
         monitoring,
         fairness: judged::fairness(job, &session, model, versions.shown()).await?,
         decisions: used.decisions,
@@ -139,6 +143,25 @@ fn of<T, S>(part: &Option<T>, section: impl FnOnce(&T) -> Section<S>, otherwise:
 fn calibration(trained: Option<&Trained>, measured: Option<&Measured>) -> Section<page::Calibration> {
     let kept = || measured.map(Measured::calibration);
     trained.and_then(Trained::calibration).or_else(kept).map_or_else(|| Section::absent(NO_ROWS), Section::Shown)
+}
+
+/// Row by row where the rows are kept; else on the whole, as the training measured it.
+async fn contributions(
+    job: &Job,
+    model: &Model,
+    version: Option<&str>,
+    trained: Option<&Trained>,
+    kept: Option<&TrainingSet>,
+) -> Result<Section<page::Contributions>> {
+    let (Some(version), Some(trained)) = (version, trained) else { return Ok(Section::absent(NO_VERSION)) };
+    let on_the_whole = trained.contributions();
+    // What does not say of all rows does not say of one.
+    if let (Some(_), Some(kept)) = (on_the_whole.shown(), kept)
+        && let Some(found) = explained::contributions(job, model, version, kept).await?
+    {
+        return Ok(Section::Shown(found));
+    }
+    Ok(on_the_whole)
 }
 
 /// What the night did with the model.

@@ -10,9 +10,8 @@ use crate::error::Result;
 use crate::learn::curves;
 use crate::learn::metrics::Metrics;
 use crate::learn::ranked::Ranked;
-use crate::pipeline::job::Job;
 use crate::pipeline::progress::thousands;
-use crate::pipeline::training_set;
+use crate::pipeline::training_set::TrainingSet;
 use crate::report::page::{
     Calibration, Curves, Decile, Distribution, Layer, Lift, Line, Reliability, ReliabilityBin, Section,
 };
@@ -33,16 +32,14 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// `None` where the rows are not kept any longer, or all have one outcome.
-    pub async fn of(job: &Job, model: &Model, version: &str) -> Result<Option<Measured>> {
-        let Some(set) = training_set::of_version(job, model, version).await? else { return Ok(None) };
-        let (mut labels, mut probabilities, mut part) = (Vec::new(), Vec::new(), "");
-        for (row, probability) in set.out_of_sample.iter().enumerate() {
-            let Some(found) = PARTS.into_iter().find(|part| set.parts[row].as_deref() == Some(*part)) else { continue };
-            let Some(probability) = *probability else { continue };
+    /// `None` where all rows have one outcome.
+    pub fn of(set: &TrainingSet) -> Result<Option<Measured>> {
+        let mut part = "";
+        let (mut labels, mut probabilities) = (Vec::new(), Vec::new());
+        for (row, _) in out_of_sample(set).iter().enumerate().filter(|(_, is_measured)| **is_measured) {
             labels.push(set.labels[row]);
-            probabilities.push(probability);
-            part = found;
+            probabilities.extend(set.out_of_sample[row]);
+            part = set.parts[row].as_deref().unwrap_or_default();
         }
         if !(labels.contains(&true) && labels.contains(&false)) {
             return Ok(None);
@@ -105,6 +102,12 @@ impl Measured {
     fn base_rate(&self) -> f64 {
         self.metrics.base_rate.unwrap_or_default()
     }
+}
+
+/// Rows that no training saw.
+pub fn out_of_sample(set: &TrainingSet) -> Vec<bool> {
+    let is_part = |part: &Option<String>| part.as_deref().is_some_and(|part| PARTS.contains(&part));
+    set.parts.iter().zip(&set.out_of_sample).map(|(part, said)| is_part(part) && said.is_some()).collect()
 }
 
 fn reliability(name: &str, ranked: &Ranked) -> Reliability {
