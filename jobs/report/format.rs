@@ -68,8 +68,20 @@ pub fn interval(low: Option<f64>, high: Option<f64>) -> String {
     }
 }
 
-/// `average_precision` as people write it, and what it is.
+/// `average_precision` as people write it, and what it is; `floor.roc_auc` and `demographic_parity.country` too.
 pub fn name(metric: &str) -> (String, &'static str) {
+    match metric.split_once('.') {
+        None => plain_name(metric),
+        Some(("floor", of)) => (format!("Floor: {}", plain_name(of).0), "What a first version is held to"),
+        Some(("assert", of)) => (format!("Assert: {of}"), "Cases that must get a declared action"),
+        Some((of, what)) => {
+            let (name, meaning) = plain_name(of);
+            (format!("{name}: {what}"), meaning)
+        }
+    }
+}
+
+fn plain_name(metric: &str) -> (String, &'static str) {
     let (name, meaning) = match metric {
         "roc_auc" => ("ROC AUC", "Probability that a random positive scores above a random negative; 0.5 is chance"),
         "average_precision" => ("Average precision", "Area below the precision-recall curve; chance is the base rate"),
@@ -92,7 +104,8 @@ pub fn name(metric: &str) -> (String, &'static str) {
         "anchor" => ("Against the anchor", "Difference to a frozen earlier champion: guards against slow decline"),
         "missing" => ("Missing values", "Share of rows without a value"),
         "population" => ("Population", "How many are scored, against the baseline"),
-        "auc" => ("ROC AUC", "Of past scores whose outcome is known by now"),
+        "auc_drop" => ("ROC AUC", "Of past scores whose outcome is known by now; the change is the loss"),
+        "distinct_scores" => ("Distinct scores", "A model that says the same of everybody has one"),
         _ => return (metric.replace('_', " "), ""),
     };
     (name.to_string(), meaning)
@@ -117,5 +130,8 @@ mod tests {
     fn unknown_metrics_keep_their_name() {
         assert_eq!(name("roc_auc").0, "ROC AUC");
         assert_eq!(name("my_new_metric"), ("my new metric".to_string(), ""));
+        assert_eq!(name("floor.roc_auc").0, "Floor: ROC AUC");
+        assert_eq!(name("assert.who <paid> late").0, "Assert: who <paid> late");
+        assert_eq!(name("demographic_parity.country").0, "Demographic parity: country");
     }
 }

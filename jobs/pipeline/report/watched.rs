@@ -27,9 +27,11 @@ pub async fn monitoring(job: &Job, session: &Session, model: &str) -> Result<Sec
     let rank =
         |status: Status| [Status::Fail, Status::Warn, Status::Pass, Status::Skipped].iter().position(|s| *s == status);
     measures.sort_by(|a, b| {
-        let key = |m: &Measure| (rank(m.status), m.what.clone());
-        let size = |m: &Measure| m.value.unwrap_or(f64::NEG_INFINITY);
-        key(a).cmp(&key(b)).then(size(b).total_cmp(&size(a))).then(a.subject.cmp(&b.subject))
+        // What is of the whole model, then what moved most.
+        let key = |m: &Measure| (rank(m.status), is_feature(m), m.what != "psi");
+        let moved = |m: &Measure| m.change.map_or(f64::NEG_INFINITY, f64::abs);
+        let names = |m: &Measure| (m.what.clone(), m.subject.clone());
+        key(a).cmp(&key(b)).then(moved(b).total_cmp(&moved(a))).then(names(a).cmp(&names(b)))
     });
     // Features are many: their series are drawn where the night has something to say about them.
     let loud = |m: &&Measure| !is_feature(m) || matches!(m.status, Status::Warn | Status::Fail);
@@ -88,7 +90,9 @@ async fn series(job: &Job, session: &Session, wanted: &[&Measure]) -> Result<Vec
         let mut points = points.remove(&(measure.what.clone(), measure.subject.clone())).unwrap_or_default();
         let points = points.split_off(points.len().saturating_sub(NIGHTS));
         let (what, subject) = (measure.what.clone(), measure.subject.clone());
-        Series { what, subject, warn: measure.warn, fail: measure.fail, points }
+        // Where there is a baseline, thresholds are held to the change and not to what is drawn.
+        let bound = |bound: Option<f64>| bound.filter(|_| measure.baseline.is_none());
+        Series { what, subject, warn: bound(measure.warn), fail: bound(measure.fail), points }
     };
     Ok(wanted.iter().map(series).collect())
 }
