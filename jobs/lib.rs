@@ -10,3 +10,4 @@ pub mod generate;
 pub mod lake;
 pub mod learn;
 pub mod pipeline;
+pub mod report;

@@ -14,7 +14,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::diagnostic::Diagnostic;
 use super::map::Map;
-use super::model::{HeadKind, Model, RawModel, RejectInference, RejectKind};
+use super::model::{Gate, HeadKind, Model, RawModel, RejectInference, RejectKind};
 use super::types::is_name;
 use super::yaml::{self, Origin};
 
@@ -158,7 +158,7 @@ impl Experiment {
             out.push(d.expected_one_of(&raw.model, models.keys().map(String::as_str)));
             return None;
         };
-        let mut rows = base.clone();
+        let mut rows = Model { fairness: None, reasons: None, search: None, gate: Gate::default(), ..base.clone() };
         if let Some(segments) = &raw.segments {
             for (index, name) in segments.iter().enumerate().filter(|(_, name)| *name != "all") {
                 if !base.segments.contains_key(name) {

@@ -11,17 +11,21 @@
 //! | `schema` | Arrow schema and documentation ⇄ Delta metadata |
 //! | `snapshot`, `provider` | reading: files, partitions, units; a DataFusion table |
 //! | `writer`, `encode`, `stats`, `commit` | writing |
-//! | `files`, `notes` | directories of plain files: model artifacts; files that come and go: runs under way |
+//! | `feed` | what a commit changed, row by row, for readers of a change feed |
+//! | `files`, `documents` | directories of plain files: model artifacts; files that people read: reports |
+//! | `notes` | files that come and go: runs under way |
 //! | `history`, `rewrite` | upkeep: what no version needs any longer; files written anew |
 //! | `failpoint` | places where tests end, fail or hold the process |
 //! | `raw` | raw input files by location pattern, `glob` the pattern |
 
 mod bounds;
 mod commit;
+mod documents;
 mod durable;
 mod encode;
 mod error;
 mod failpoint;
+mod feed;
 mod files;
 mod glob;
 mod history;
@@ -39,6 +43,7 @@ mod writer;
 
 pub use bounds::{Bounds, FileBounds};
 pub use commit::{Outcome, Replace, Unit};
+pub use feed::Change;
 pub use history::{History, Obsolete, Stored};
 pub use raw::{Raw, RawFile};
 pub use root::Lake;

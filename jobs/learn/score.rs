@@ -1,5 +1,6 @@
 //! From a probability to a score and to what the business does.
 
+use super::scorecard::Points;
 use crate::error::{Error, Result};
 
 /// A scale of scores.
@@ -7,12 +8,8 @@ use crate::error::{Error, Result};
 pub enum Scale {
     /// The score at probability 0 and at probability 1.
     Linear { from: f64, to: f64 },
-    /// Scorecard points: `points` at odds of `at_odds` good to one bad, `double_odds` more for each doubling.
-    Points { points: f64, at_odds: f64, double_odds: f64 },
+    Points(Points),
 }
-
-/// Probabilities this near to 0 and 1 have finite points.
-const EDGE: f64 = 1e-9;
 
 impl Scale {
     /// `Definition` error unless both ends are finite and differ.
@@ -29,10 +26,7 @@ impl Scale {
         match *self {
             // This form gives both ends exactly.
             Scale::Linear { from, to } => from * (1.0 - probability) + to * probability,
-            Scale::Points { points, at_odds, double_odds } => {
-                let p = probability.clamp(EDGE, 1.0 - EDGE);
-                points + double_odds * (((1.0 - p) / p) / at_odds).log2()
-            }
+            Scale::Points(points) => points.points(probability),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! once:       definitions ─ ingest of all files of all nights, each row known from its own night
-//! per night:  tables ─ features (several at a time) ─ train ─ score
+//! per night:  tables ─ features (several at a time) ─ train ─ gate ─ score ─ monitor
 //! ```
 //!
 //! The result is that of the nights run in order. Ingesting ahead changes no night, because every job reads the row
@@ -26,13 +26,13 @@ use super::ingest::pending::{Pending, pending};
 use super::job::{Job, Written, digest, hex};
 use super::nightly::lines_of;
 use super::runs::recorded;
-use super::{features, ingest, score, tables, train};
+use super::{features, gate, ingest, monitor, score, tables, train};
 use crate::clock;
 use crate::define::TextFile;
 use crate::error::{Error, Kind, Result};
 
 /// What a night does after the ingest, in this order.
-pub const STEPS: [&str; 4] = ["tables", "features", "train", "score"];
+pub const STEPS: [&str; 6] = ["tables", "features", "train", "gate", "score", "monitor"];
 
 /// The first night and the last, and how many definitions of features are computed at a time.
 #[derive(Debug, Clone, Copy)]
@@ -142,7 +142,9 @@ async fn one(job: &Job, range: &Range, night: &mut Night, advance: &dyn Fn()) ->
             "tables" => recorded(job, step, tables::run(job)).await,
             "features" => recorded(job, step, all_features(job, range.parallel)).await,
             "train" => recorded(job, step, train::run(job)).await,
-            _ => recorded(job, step, score::run(job)).await,
+            "gate" => recorded(job, step, gate::run(job, &mut Vec::new())).await,
+            "score" => recorded(job, step, score::run(job)).await,
+            _ => recorded(job, step, monitor::run(job)).await,
         };
         match outcome {
             Ok(lines) => night.rows += lines.iter().map(|line| line.rows).sum::<u64>(),

@@ -26,11 +26,16 @@ use crate::error::{Error, Result};
 use crate::lake::Lake;
 
 /// Folders of the lake that hold tables by name.
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 14] = [
     "tables",
     "features",
     "sequences",
     "scores",
+    "scores_current",
+    "gates",
+    "differences",
+    "fairness",
+    "monitoring",
     "quarantine",
     "training_sets",
     "labels",

@@ -12,6 +12,7 @@ mod bad_input;
 mod erase;
 mod experiment;
 mod functions;
+mod gate;
 mod guarantees;
 mod house;
 mod incremental;

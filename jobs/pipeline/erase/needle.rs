@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 
+use crate::report;
+
 /// What stands for a key that was taken out of a text.
 pub const ERASED: &str = "[erased]";
 
@@ -25,7 +27,7 @@ impl Needle {
                 patterns.extend([format!("\"{column}\":{key}"), format!("\"{column}\": {key}")]);
                 patterns.extend([format!("\"{column}\":\"{key}\""), format!("{column}={key}")]);
             } else {
-                patterns.push(key.clone());
+                patterns.extend(spellings(key));
             }
         }
         Needle { patterns: patterns.into_iter().map(String::into_bytes).collect() }
@@ -74,6 +76,13 @@ impl Needle {
     }
 }
 
+/// A key as it is, and as pages, JSON and CSV write it: most keys are the same everywhere.
+fn spellings(key: &str) -> BTreeSet<String> {
+    let csv = key.replace('"', "\"\"");
+    let pages = report::spellings(key).unwrap_or_default();
+    [key.to_string(), csv].into_iter().chain(pages).collect()
+}
+
 /// Where a pattern stands for itself.
 fn places<'a>(haystack: &'a [u8], pattern: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
     let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
@@ -117,6 +126,21 @@ mod tests {
         assert!(
             number.is_in(b"{\"user_id\":42}") && !number.is_in(b"{\"rows\":42}") && !number.is_in(b"{\"user_id\":421}")
         );
+    }
+
+    #[test]
+    fn a_key_is_found_however_it_is_written() {
+        let key = needle("o'ne<i>l \"x\" & co");
+        for text in [
+            "o'ne<i>l \"x\" & co",
+            "<td>o'ne&lt;i&gt;l &quot;x&quot; &amp; co</td>",
+            r#"{"user_id":"o'ne<i>l \"x\" & co"}"#,
+            r#"[{"user_id":"o'ne\u003ci\u003el \"x\" \u0026 co"}]"#,
+            r#""o'ne<i>l ""x"" & co",1"#,
+        ] {
+            assert!(key.is_in(text.as_bytes()), "{text}");
+        }
+        assert!(needle("42").is_in(br#"[[{"user_id":"42"},0.1]]"#), "as a report has it");
     }
 
     #[test]

@@ -23,7 +23,8 @@ fn places(night: usize, of: &str) -> Vec<String> {
     // Names of data files are new each time: their directories say enough.
     let place = |place: &str| {
         let place = place.replace(&format!("{below}/"), "");
-        place.split_once("part-").map_or(place.clone(), |(directory, _)| directory.to_string())
+        let cut = |mark: &str| place.split_once(mark).map(|(directory, _)| directory.to_string());
+        cut("part-").or_else(|| cut("cdc-")).unwrap_or_else(|| place.clone())
     };
     let all = reached.map(place).filter(|place| place.contains(of) && !place.contains("running/"));
     let places: Vec<String> = all.filter(|place| seen.insert(place.clone())).collect();
