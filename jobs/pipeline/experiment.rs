@@ -25,6 +25,7 @@ use crate::learn::comparison::{self, Contender};
 use crate::learn::metrics::Metric;
 use crate::learn::train::Fitted;
 
+mod page;
 pub mod table;
 
 pub use table::Row;
@@ -58,13 +59,20 @@ pub async fn run(job: &Job, name: &str) -> Result<(Comparison, Vec<Written>)> {
     let unit = job.unit("experiment", &experiment.name, &source, &Pins::default());
     if let Some((rows, version)) = table::stored(job, experiment, &unit).await? {
         let line = Written::unchanged(table::name(experiment), "unchanged", Some(version));
-        return Ok((comparison(job, experiment, rows), vec![line]));
+        return shown(job, comparison(job, experiment, rows), line).await;
     }
     let rows = made(job, experiment, &pins, &all).await.with_context(|| format!("experiment {name}"))?;
     let outcome = store(job, experiment, &pins, &rows, &unit).await?;
     let line = Written::new(table::name(experiment), &outcome, started.elapsed().as_secs_f64());
     job.ledger.wrote(&line);
-    Ok((comparison(job, experiment, rows), vec![line]))
+    shown(job, comparison(job, experiment, rows), line).await
+}
+
+/// With its page, which follows from the rows alone.
+async fn shown(job: &Job, comparison: Comparison, line: Written) -> Result<(Comparison, Vec<Written>)> {
+    let pages = page::put(job, &comparison).await?;
+    pages.iter().for_each(|page| job.ledger.wrote(page));
+    Ok((comparison, [vec![line], pages].concat()))
 }
 
 fn named<'a>(job: &'a Job, name: &str) -> Result<&'a Experiment> {

@@ -80,9 +80,6 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
     let mut fitted = fit(learning, model, params).await?;
     fitted.report.search = found;
     let files = files(job, model, &inputs, &fitted).await?;
-    let artifact = Artifact::new(&fitted, &model.text, &fingerprints::together(&job.project, &inputs)?);
-    let files = artifact.to_files()?;
-    let bytes = weighed(model, &files)?;
     let version = version(job, &files);
     training_set::store(job, model, &version, &spine, &vectors, &fitted).await?;
     let bytes: u64 = files.iter().map(|(_, b)| b.len() as u64).sum();

@@ -83,6 +83,12 @@ fn variants_are_compared_on_identical_rows_and_stored_once() {
     for says in ["heads: variants of again", "variant  head", "frequent: ", &format!("{:.4}", auc("line")), "leaves out zero"] {
         assert!(text.contains(says), "{says}\n{text}");
     }
+    let page = std::fs::read_to_string(world.lake().join("reports/experiments/heads.html")).unwrap();
+    for says in ["<h1>heads</h1>", "Segment frequent", "ROC AUC by variant", &format!("{:.4}", auc("line"))] {
+        assert!(page.contains(says), "{says}");
+    }
+    let index = std::fs::read_to_string(world.lake().join("reports/index.html")).unwrap();
+    assert!(index.contains("experiments/heads.html"), "{index}");
     // Another definition replaces the night's rows.
     world.write("models/experiments/heads.yaml", &HEADS.replace("  little: {inputs: [spine.amount]}\n", ""));
     assert_eq!(rows(&experiment(&world, &["--json"]).ok()).len(), 2 * 2 * 3);
@@ -215,6 +221,11 @@ fn a_search_is_part_of_training_and_goes_on_where_it_was_killed() {
     let resumed = killed.job("train", NIGHT).ok().line("models/");
     assert_eq!(trials(&killed), all);
     assert_eq!((resumed["table"].clone(), found(&killed, &resumed)), (line["table"].clone(), best));
+    let project = killed.project.display().to_string();
+    let shown = killed.run(&["models", "show", "again", "candidate", "--project", &project]).ok().stdout;
+    for says in ["Search: trial ", " of 9 (", "num_leaves"] {
+        assert!(shown.contains(says), "{says}\n{shown}");
+    }
     // Once more: nothing is due, nothing is searched.
     assert_eq!(killed.job("train", NIGHT).ok().line("models/")["status"], "unchanged");
     assert_eq!(trials(&killed).len(), 9);
