@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{common, output};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pipeline::experiment::{self, Comparison, Row};
 use crate::pipeline::job::{Job, Written};
 use crate::pipeline::open;
@@ -38,7 +38,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let work = async {
         let (comparison, lines) = experiment::run(&job, &arguments.name).await?;
         made = Some(comparison);
-        Ok(lines)
+        Ok::<_, Error>(lines)
     };
     let lines = recorded(&job, "experiment", work).await?;
     let Some(comparison) = made else { return Ok(()) };

@@ -114,7 +114,7 @@ impl<'a> Part<'a> {
         let metrics: Vec<&'static str> = cells.iter().filter(|cell| cell.contender == 0).map(|c| c.metric).collect();
         for metric in metrics {
             let Some((best, second)) = ahead(&cells, metric) else { continue };
-            let lead = self.lead(metric, (best, &scores[best]), (second, &scores[second]))?;
+            let lead = self.lead(metric, &scores[best], (second, &scores[second][..]))?;
             if let Some(cell) = cells.iter_mut().find(|cell| cell.contender == best && cell.metric == metric) {
                 cell.lead = lead;
             }
@@ -176,7 +176,7 @@ impl<'a> Part<'a> {
     fn lead(
         &self,
         metric: &str,
-        (_, best): (usize, &[Vec<f64>]),
+        best: &[Vec<f64>],
         (over, second): (usize, &[Vec<f64>]),
     ) -> Result<Option<Lead>> {
         let mut found = Vec::new();
@@ -194,16 +194,12 @@ impl<'a> Part<'a> {
     }
 
     fn rate_difference(&self, one: &[f64], other: &[f64], rate: f64) -> Result<Option<[f64; 3]>> {
-        let of = |weights: Option<&[f64]>| -> Result<Option<f64>> {
-            let (a, b) = (
-                default_rate(one, &self.labels, weights, rate)?,
-                default_rate(other, &self.labels, weights, rate)?,
-            );
-            Ok(a.zip(b).map(|(a, b)| a - b))
-        };
-        let interval =
-            bootstrap::statistic(&self.clusters, self.rows.plan, |weights| of(Some(weights)).ok().flatten());
-        Ok(of(None)?.zip(interval).map(|(difference, interval)| [difference, interval.low, interval.high]))
+        let of = |scores: &[f64], weights: &[f64]| default_rate(scores, &self.labels, Some(weights), rate).ok().flatten();
+        let gap = |weights: &[f64]| Some(of(one, weights)? - of(other, weights)?);
+        let interval = bootstrap::statistic(&self.clusters, self.rows.plan, gap);
+        let whole = |scores: &[f64]| default_rate(scores, &self.labels, None, rate);
+        let difference = whole(one)?.zip(whole(other)?).map(|(a, b)| a - b);
+        Ok(difference.zip(interval).map(|(difference, interval)| [difference, interval.low, interval.high]))
     }
 }
 
@@ -318,7 +314,7 @@ mod tests {
     fn seeds_are_averaged() {
         let world = world();
         let one = |scores: &[&[f64]]| {
-            let all = [contender("x", scores), contender("y", &[&world.noisy, &world.noisy][..scores.len()])];
+            let all = [contender("x", scores), contender("y", &[&world.noisy[..], &world.noisy[..]][..scores.len()])];
             compare(&rows(&world), &all).unwrap()
         };
         let value = |cells: &[Cell]| find(cells, 0, "all", "roc_auc").value.unwrap();

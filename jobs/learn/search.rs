@@ -119,7 +119,7 @@ impl<'a> Search<'a> {
     }
 
     /// The next trial's number and parameters; none when all are done.
-    pub fn next(&mut self) -> Result<Option<(u32, Params)>> {
+    pub fn ask(&mut self) -> Result<Option<(u32, Params)>> {
         let number = self.done.len() as u32;
         if number >= self.definition.trials {
             return Ok(None);
@@ -136,7 +136,7 @@ impl<'a> Search<'a> {
         Ok(Some((number, params)))
     }
 
-    /// Takes in what became of the trial that [`Search::next`] gave last.
+    /// Takes in what became of the trial that [`Search::ask`] gave last.
     pub fn tell(&mut self, done: Done) -> Result<()> {
         let worst = f64::INFINITY;
         let value = done.value.map_or(worst, |value| if self.higher_is_better() { -value } else { value });
@@ -150,7 +150,7 @@ impl<'a> Search<'a> {
 
     /// Takes in a stored trial as if it had been made just now. False where it is none of this search.
     pub fn restore(&mut self, done: Done) -> Result<bool> {
-        match self.next()? {
+        match self.ask()? {
             Some((number, params)) if number == done.number && same(&params, &done.params) => {
                 // Numbers that were read from text may differ in the last bit.
                 self.tell(Done { params, ..done })?;
@@ -345,7 +345,7 @@ fn generator(seed: u64, number: u32, name: &str) -> Pcg64 {
     hasher.update(number.to_be_bytes());
     hasher.update(name.as_bytes());
     let hash = hasher.finalize();
-    let half = |from: usize| hash[from..from + 16].iter().fold(0u128, |whole, byte| whole << 8 | u128::from(*byte));
+    let half = |from: usize| hash[from..from + 16].iter().fold(0u128, |whole, byte| (whole << 8) | u128::from(*byte));
     Pcg64::new(half(0), half(16))
 }
 

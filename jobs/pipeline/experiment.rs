@@ -222,7 +222,7 @@ fn compare(
     let row = |cell: comparison::Cell| {
         let (name, head, inputs, _) = &trained[cell.contender];
         let over = cell.lead.as_ref().map(|lead| trained[lead.over].0.clone());
-        Row::new(&experiment.rows.name, name, (head, *inputs), cell, over)
+        Row::new(&experiment.rows.name, name, (*head, *inputs), cell, over)
     };
     Ok(cells.into_iter().map(row).collect())
 }

@@ -53,7 +53,7 @@ pub async fn parameters(
             step.advance(1);
         }
         let resumed = search.done().len();
-        while let Some((number, params)) = search.next()? {
+        while let Some((number, params)) = search.ask()? {
             let done = search.attempt(&prepared, number, params, &own).with_context(|| format!("trial {number}"))?;
             handle.block_on(append(&job, &model.name, &source, &done))?;
             search.tell(done)?;
@@ -62,7 +62,7 @@ pub async fn parameters(
         }
         let found = search.found()?;
         step.done(&summary(&found, resumed));
-        let all = own.into_iter().chain(found.params.clone()).collect();
+        let all = own.clone().into_iter().chain(found.params.clone()).collect();
         Ok((all, found))
     });
     let (params, found) = task.await.map_err(|e| Error::internal(format!("a search did not end: {e}")))??;
@@ -130,20 +130,21 @@ async fn history(job: &Job, model: &str, source: &str) -> Result<Vec<Done>> {
     Ok(all)
 }
 
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    batch.column_by_name(name).ok_or_else(|| Error::data(format!("a search's history has no column {name}")))
+}
+
 fn read(batch: &RecordBatch, row: usize) -> Result<Done> {
-    let column = |name: &str| -> Result<&ArrayRef> {
-        batch.column_by_name(name).ok_or_else(|| Error::data(format!("a search's history has no column {name}")))
-    };
     let text = |name: &str| -> Result<String> {
-        let values = arrow::compute::cast(column(name)?, &DataType::Utf8)?;
+        let values = arrow::compute::cast(column(batch, name)?, &DataType::Utf8)?;
         Ok(values.as_string::<i32>().value(row).to_string())
     };
     let number = |name: &str| -> Result<u32> {
-        let value = column(name)?.as_primitive::<Int64Type>().value(row);
+        let value = column(batch, name)?.as_primitive::<Int64Type>().value(row);
         u32::try_from(value).map_err(|_| Error::data(format!("a search's history has {name} {value}")))
     };
-    let value = column("value")?.as_primitive::<Float64Type>();
-    let losses = column("losses")?.as_list::<i32>().value(row);
+    let value = column(batch, "value")?.as_primitive::<Float64Type>();
+    let losses = column(batch, "losses")?.as_list::<i32>().value(row);
     let state = text("state")?;
     Ok(Done {
         number: number("trial")?,

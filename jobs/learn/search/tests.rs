@@ -34,7 +34,7 @@ space:
 
 fn on_landscape(definition: &model::Search, search: &mut Search, trials: usize) {
     for _ in 0..trials {
-        let Some((number, params)) = search.next().unwrap() else { return };
+        let Some((number, params)) = search.ask().unwrap() else { return };
         // Every seventh trial is pruned, every eleventh fails.
         let state = match number {
             n if n > 0 && n.is_multiple_of(7) => State::Pruned,
@@ -160,7 +160,7 @@ fn on_rows(text: &str, fixture: &Fixture) -> Vec<Done> {
     assert!(prepared.rows().iter().all(|row| fixture.as_of[*row] + 60 * DAY < *last), "no row of the test part");
     let definition = definition(text);
     let mut search = Search::new(&definition).unwrap();
-    while let Some((number, params)) = search.next().unwrap() {
+    while let Some((number, params)) = search.ask().unwrap() {
         let done = search.attempt(&prepared, number, params, &own).unwrap();
         search.tell(done).unwrap();
     }
@@ -199,8 +199,8 @@ fn pruning_saves_rounds_and_keeps_the_best() {
 #[test]
 fn parameters_that_do_not_go_together_fail_their_trial_only() {
     let fixture = fixture::rows(2000, 2);
-    let text = "trials: 12\nspace: {top_rate: {from: 0.05, to: 0.95}, other_rate: {from: 0.05, to: 0.95}, \
-                data_sample_strategy: {choices: [goss, goss]}}\n";
+    // A forest without bagging is none.
+    let text = "trials: 12\nspace: {boosting: {choices: [gbdt, rf]}, num_leaves: {from: 2, to: 20}}\n";
     let done = on_rows(text, &fixture);
     let count = |state| done.iter().filter(|done| done.state == state).count();
     assert_eq!(done.len(), 12);

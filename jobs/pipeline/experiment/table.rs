@@ -113,21 +113,22 @@ pub async fn stored(job: &Job, experiment: &Experiment, unit: &Unit) -> Result<O
     Ok(Some((rows.into_iter().map(|(_, row)| row).collect(), snapshot.version())))
 }
 
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    batch.column_by_name(name).ok_or_else(|| Error::data(format!("a comparison has no column {name}")))
+}
+
 fn read(batch: &RecordBatch) -> Result<Vec<(i64, Row)>> {
-    let column = |name: &str| -> Result<&ArrayRef> {
-        batch.column_by_name(name).ok_or_else(|| Error::data(format!("a comparison has no column {name}")))
-    };
-    let texts = |name: &str| cast(column(name)?, &DataType::Utf8).map_err(Error::from);
+    let texts = |name: &str| cast(column(batch, name)?, &DataType::Utf8).map_err(Error::from);
     let (model, segment, variant, head) = (texts("model")?, texts("segment")?, texts("variant")?, texts("head")?);
     let (metric, second) = (texts("metric")?, texts("second")?);
     let text = |values: &ArrayRef, row: usize| values.as_string::<i32>().value(row).to_string();
     let mut rows = Vec::new();
     for row in 0..batch.num_rows() {
-        let number = |name: &str| Ok::<_, Error>(column(name)?.as_primitive::<Int64Type>().value(row));
+        let number = |name: &str| Ok::<_, Error>(column(batch, name)?.as_primitive::<Int64Type>().value(row));
         let count = |name: &str| Ok::<_, Error>(u64::try_from(number(name)?).unwrap_or_default());
-        let flag = |name: &str| Ok::<_, Error>(column(name)?.as_boolean().value(row));
+        let flag = |name: &str| Ok::<_, Error>(column(batch, name)?.as_boolean().value(row));
         let float = |name: &str| {
-            let values = column(name)?.as_primitive::<Float64Type>();
+            let values = column(batch, name)?.as_primitive::<Float64Type>();
             Ok::<_, Error>(values.is_valid(row).then(|| values.value(row)))
         };
         let one = Row {
