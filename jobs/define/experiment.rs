@@ -163,7 +163,9 @@ impl Experiment {
             for (index, name) in segments.iter().enumerate().filter(|(_, name)| *name != "all") {
                 if !base.segments.contains_key(name) {
                     let d = origin.at(&format!("segments.{index}"), format!("model {} has no such segment", base.name));
-                    out.push(d.expected_one_of(name, ["all"].into_iter().chain(base.segments.keys().map(String::as_str))));
+                    out.push(
+                        d.expected_one_of(name, ["all"].into_iter().chain(base.segments.keys().map(String::as_str))),
+                    );
                 }
             }
             rows.segments.retain(|name, _| segments.contains(name));
@@ -267,7 +269,8 @@ fn made(
             document.insert(key.into(), value.clone());
         }
     }
-    let said = |key: &str| common.keys().iter().chain(&variant.keys()).any(|(name, value)| *name == key && value.is_some());
+    let said =
+        |key: &str| common.keys().iter().chain(&variant.keys()).any(|(name, value)| *name == key && value.is_some());
     adapt(&mut document, said);
     let raw: RawModel = yaml::shape(Value::Mapping(document), origin, out)?;
     let mut model = Model::validate(raw, &start.text, origin, out)?;

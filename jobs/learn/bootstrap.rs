@@ -334,7 +334,8 @@ mod tests {
         let metrics = intervals(&sample(&rows, &clusters), &rows.good, PLAN).unwrap();
         let base_rate = |weights: &[f64]| {
             let mass: f64 = weights.iter().sum();
-            let positive: f64 = weights.iter().zip(&rows.labels).map(|(w, label)| w * f64::from(u8::from(*label))).sum();
+            let positive: f64 =
+                weights.iter().zip(&rows.labels).map(|(w, label)| w * f64::from(u8::from(*label))).sum();
             (mass > 0.0).then(|| positive / mass)
         };
         let (got, expected) = (statistic(&clusters, PLAN, base_rate).unwrap(), metrics.of(Metric::BaseRate).unwrap());

@@ -160,9 +160,11 @@ impl<'a> Part<'a> {
         };
         let of = |sets: &[Metrics], metric: Metric| mean(sets.iter().map(|set| set.get(metric)));
         let both = |low: Option<f64>, high: Option<f64>| Some(Interval { low: low?, high: high? });
-        let each = self.rows.metrics.iter().map(|metric| {
-            cell(metric.name(), of(&values, *metric), both(of(&lows, *metric), of(&highs, *metric)))
-        });
+        let each = self
+            .rows
+            .metrics
+            .iter()
+            .map(|metric| cell(metric.name(), of(&values, *metric), both(of(&lows, *metric), of(&highs, *metric))));
         let mut cells: Vec<Cell> = each.collect();
         if self.rows.acceptance_rate.is_some() {
             let low = mean(spans.iter().map(|span| span.map(|span| span.low)));
@@ -173,12 +175,7 @@ impl<'a> Part<'a> {
     }
 
     /// The paired difference of the best and the second, the mean over their seeds.
-    fn lead(
-        &self,
-        metric: &str,
-        best: &[Vec<f64>],
-        (over, second): (usize, &[Vec<f64>]),
-    ) -> Result<Option<Lead>> {
+    fn lead(&self, metric: &str, best: &[Vec<f64>], (over, second): (usize, &[Vec<f64>])) -> Result<Option<Lead>> {
         let mut found = Vec::new();
         for (one, other) in best.iter().zip(second) {
             found.push(match (Metric::named(metric), self.rows.acceptance_rate) {
@@ -194,7 +191,8 @@ impl<'a> Part<'a> {
     }
 
     fn rate_difference(&self, one: &[f64], other: &[f64], rate: f64) -> Result<Option<[f64; 3]>> {
-        let of = |scores: &[f64], weights: &[f64]| default_rate(scores, &self.labels, Some(weights), rate).ok().flatten();
+        let of =
+            |scores: &[f64], weights: &[f64]| default_rate(scores, &self.labels, Some(weights), rate).ok().flatten();
         let gap = |weights: &[f64]| Some(of(one, weights)? - of(other, weights)?);
         let interval = bootstrap::statistic(&self.clusters, self.rows.plan, gap);
         let whole = |scores: &[f64]| default_rate(scores, &self.labels, None, rate);
@@ -296,7 +294,8 @@ mod tests {
     fn equals_do_not_differ_by_more_than_noise() {
         let world = world();
         let shaken: Vec<f64> = world.truth.iter().enumerate().map(|(i, p)| p + 1e-3 * (i % 7) as f64).collect();
-        let all = [contender("one", &[&world.truth]), contender("other", &[&shaken]), contender("same", &[&world.truth])];
+        let all =
+            [contender("one", &[&world.truth]), contender("other", &[&shaken]), contender("same", &[&world.truth])];
         let cells = compare(&rows(&world), &all).unwrap();
         for segment in ["all", "odd"] {
             for metric in ["roc_auc", "average_precision", DEFAULT_RATE] {

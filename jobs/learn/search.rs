@@ -274,8 +274,16 @@ struct Dimension<'a> {
 enum Values {
     Choices(Vec<Value>),
     /// Ends included.
-    Whole { from: i64, to: i64, log: bool },
-    Real { from: f64, to: f64, log: bool },
+    Whole {
+        from: i64,
+        to: i64,
+        log: bool,
+    },
+    Real {
+        from: f64,
+        to: f64,
+        log: bool,
+    },
 }
 
 impl<'a> Dimension<'a> {

@@ -197,8 +197,7 @@ fn compare(
     let entities: Vec<String> = rows.iter().map(|row| learning.entities[*row].clone()).collect();
     let here = |flags: &[bool]| rows.iter().map(|row| flags[*row]).collect::<Vec<bool>>();
     let segments: Vec<_> = segments.iter().map(|(name, flags)| (name.clone(), here(flags))).collect();
-    let metrics: Vec<Metric> =
-        experiment.metrics.iter().filter_map(|measure| Metric::named(measure.name())).collect();
+    let metrics: Vec<Metric> = experiment.metrics.iter().filter_map(|measure| Metric::named(measure.name())).collect();
     let contenders: Vec<Contender> = trained
         .iter()
         .map(|(name, .., says)| Contender {

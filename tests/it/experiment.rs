@@ -77,10 +77,15 @@ fn variants_are_compared_on_identical_rows_and_stored_once() {
     let stored = world.query(
         "select variant, head, value from experiments.heads where segment = 'all' and metric = 'roc_auc' order by position",
     );
-    assert_eq!(stored.iter().map(|row| row["head"].as_str().unwrap()).collect::<Vec<_>>(), ["lightgbm", "logistic", "lightgbm"]);
+    assert_eq!(
+        stored.iter().map(|row| row["head"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["lightgbm", "logistic", "lightgbm"]
+    );
     assert_eq!(number(&stored[0], "value"), auc("own"));
     let text = experiment(&world, &[]).ok().stdout;
-    for says in ["heads: variants of again", "variant  head", "frequent: ", &format!("{:.4}", auc("line")), "leaves out zero"] {
+    for says in
+        ["heads: variants of again", "variant  head", "frequent: ", &format!("{:.4}", auc("line")), "leaves out zero"]
+    {
         assert!(text.contains(says), "{says}\n{text}");
     }
     let page = std::fs::read_to_string(world.lake().join("reports/experiments/heads.html")).unwrap();
@@ -201,7 +206,10 @@ fn a_search_is_part_of_training_and_goes_on_where_it_was_killed() {
     // What was found is trained with: a definition that says so gives the same trees.
     let params = &best["params"];
     assert!(params["num_leaves"].is_i64() && params["learning_rate"].is_f64(), "{best}");
-    let own = format!("min_data_in_leaf: 5, num_leaves: {}, learning_rate: {}", params["num_leaves"], params["learning_rate"]);
+    let own = format!(
+        "min_data_in_leaf: 5, num_leaves: {}, learning_rate: {}",
+        params["num_leaves"], params["learning_rate"]
+    );
     let fixed = world(&MODEL.replace("min_data_in_leaf: 5", &own));
     let other = fixed.job("train", NIGHT).ok().line("models/");
     let trees = |world: &World, line: &Value| {

@@ -164,9 +164,12 @@ pub async fn store(
 ) -> Result<Outcome> {
     let spec = TableSpec {
         name: name(experiment),
-        description: format!("Variants of {}, compared on identical rows. {}", experiment.rows.name, experiment.description)
-            .trim_end()
-            .to_string(),
+        description: format!(
+            "Variants of {}, compared on identical rows. {}",
+            experiment.rows.name, experiment.description
+        )
+        .trim_end()
+        .to_string(),
         schema: schema(),
         partition_by: Some("logical_date".into()),
         no_statistics: Vec::new(),
@@ -177,12 +180,14 @@ pub async fn store(
 }
 
 fn batch(job: &Job, rows: &[Row]) -> Result<RecordBatch> {
-    let text = |of: fn(&Row) -> &str| Arc::new(rows.iter().map(|row| Some(of(row))).collect::<StringArray>()) as ArrayRef;
+    let text =
+        |of: fn(&Row) -> &str| Arc::new(rows.iter().map(|row| Some(of(row))).collect::<StringArray>()) as ArrayRef;
     let number = |of: fn(&Row) -> u64| {
         Arc::new(rows.iter().map(|row| i64::try_from(of(row)).ok()).collect::<Int64Array>()) as ArrayRef
     };
     let float = |of: fn(&Row) -> Option<f64>| Arc::new(rows.iter().map(of).collect::<Float64Array>()) as ArrayRef;
-    let flag = |of: fn(&Row) -> bool| Arc::new(rows.iter().map(|row| Some(of(row))).collect::<BooleanArray>()) as ArrayRef;
+    let flag =
+        |of: fn(&Row) -> bool| Arc::new(rows.iter().map(|row| Some(of(row))).collect::<BooleanArray>()) as ArrayRef;
     let seconds: StringArray = rows.iter().map(|row| row.second.as_deref()).collect();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Date32Array::from(vec![job.date.to_epoch_days(); rows.len()])),
