@@ -27,7 +27,7 @@ pub struct Experiment {
     /// In the order in which they are shown.
     pub variants: Map<Model>,
     pub metrics: Vec<Measure>,
-    /// A variant is trained once with each, and what is said of it is the mean.
+    /// A variant is trained once with each, and what is said of it is the mean. The seed of the model's head by default.
     pub seeds: Vec<u64>,
     /// Of the bootstrap.
     pub repetitions: u32,
@@ -82,8 +82,7 @@ pub struct RawExperiment {
     #[serde(default = "metrics")]
     metrics: Vec<Measure>,
     segments: Option<Vec<String>>,
-    #[serde(default = "seeds")]
-    seeds: Vec<u64>,
+    seeds: Option<Vec<u64>>,
     #[serde(default = "repetitions")]
     repetitions: u32,
     #[serde(default = "confidence")]
@@ -94,10 +93,6 @@ pub struct RawExperiment {
 
 fn metrics() -> Vec<Measure> {
     vec![Measure::RocAuc, Measure::AveragePrecision, Measure::F1]
-}
-
-fn seeds() -> Vec<u64> {
-    vec![1]
 }
 
 fn repetitions() -> u32 {
@@ -196,7 +191,7 @@ impl Experiment {
             rows,
             variants,
             metrics: raw.metrics,
-            seeds: raw.seeds,
+            seeds: raw.seeds.unwrap_or_else(|| vec![base.head.seed]),
             repetitions: raw.repetitions,
             confidence: raw.confidence,
             threshold: raw.threshold,
@@ -217,7 +212,7 @@ fn numbers(raw: &RawExperiment, origin: &Origin, out: &mut Vec<Diagnostic>) {
     if raw.metrics.is_empty() {
         out.push(origin.at("metrics", "nothing to compare by").expected("at least one metric, such as roc_auc"));
     }
-    if raw.seeds.is_empty() {
+    if raw.seeds.as_ref().is_some_and(Vec::is_empty) {
         out.push(origin.at("seeds", "no seed, no training").expected("at least one, such as [1]"));
     }
     if raw.repetitions == 0 || raw.repetitions > MAX_REPETITIONS {
