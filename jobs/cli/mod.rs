@@ -16,6 +16,7 @@ mod output;
 mod plan;
 mod query;
 mod replay;
+mod rotate;
 mod verify;
 mod why;
 
