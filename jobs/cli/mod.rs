@@ -17,6 +17,7 @@ mod plan;
 mod query;
 mod replay;
 mod report;
+mod rotate;
 mod verify;
 mod why;
 
