@@ -2,7 +2,9 @@
 
 import base64
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import html5lib
 import pytest
@@ -224,24 +226,44 @@ def test_hostile_texts_are_shown_as_texts(sample):
     assert faults(sample) == []
 
 
-def test_the_policy_lets_nothing_in_or_out(sample):
-    tried = """(async () => {
-        const result = {};
+@pytest.fixture
+def listener():
+    """A server that somebody could reach, and what it was asked for."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(204)
+            self.send_header("Access-Control-Allow-Origin", "*")
+            self.end_headers()
+
+        def log_message(self, *_) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+
+
+def test_the_policy_lets_nothing_in_or_out(sample, listener):
+    address, asked = listener
+    tried = f"""(async () => {{
+        const result = {{}};
         const script = document.createElement('script');
         script.textContent = 'window.ran = true';
         document.head.append(script);
         result.ran = window.ran === true;
         const refused = (what) => what.then(() => 'went out', () => 'refused');
-        result.fetch = await refused(fetch('http://127.0.0.1:9/x'));
-        result.image = await refused(new Promise((ok, no) => Object.assign(new Image(), {onload: ok, onerror: no, src: 'http://127.0.0.1:9/x.png'})));
+        result.fetch = await refused(fetch('{address}/fetch'));
+        const image = (ok, no) => Object.assign(new Image(), {{onload: ok, onerror: no, src: '{address}/image'}});
+        result.image = await refused(new Promise(image));
         const style = document.createElement('style');
-        style.textContent = 'body { display: none }';
+        style.textContent = 'body {{ display: none }}';
         document.head.append(style);
         result.style = getComputedStyle(document.body).display;
         return result;
-    })()"""
+    }})()"""
     assert sample.run(tried) == {"ran": False, "fetch": "refused", "image": "refused", "style": "block"}
-    # They were refused by the policy, not by nobody being there.
-    said = " ".join(e["entry"]["text"] for e in sample.said("Log.entryAdded"))
-    said += " ".join(str(e) for e in sample.said("Network.loadingFailed"))
-    assert said.count("Content Security Policy") >= 2 or "csp" in said.lower()
+    assert asked == []
