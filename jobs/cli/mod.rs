@@ -18,6 +18,7 @@ mod plan;
 mod query;
 mod replay;
 mod report;
+mod rotate;
 mod verify;
 mod why;
 

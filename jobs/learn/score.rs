@@ -7,7 +7,10 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Scale {
     /// The score at probability 0 and at probability 1.
-    Linear { from: f64, to: f64 },
+    Linear {
+        from: f64,
+        to: f64,
+    },
     Points(Points),
 }
 

@@ -36,6 +36,7 @@ pub mod query;
 pub mod registry;
 pub mod replay;
 pub mod report;
+pub mod rotation;
 pub mod runs;
 pub mod score;
 pub mod search;

@@ -19,6 +19,7 @@ use datafusion::sql::resolve::resolve_table_references;
 
 use super::features::state::SUFFIX;
 use super::open;
+use super::rotation;
 use crate::define::diagnostic::nearest;
 use crate::define::profile::Profile;
 use crate::engine::session::Session;
@@ -46,6 +47,7 @@ const FOLDERS: [&str; 14] = [
 /// Runs one query and collects its rows.
 pub async fn run(profile: &Profile, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>)> {
     let (lake, session) = (open::lake(profile)?, open::session(profile)?);
+    rotation::refuse(&lake).await?;
     let mut statements = DFParser::parse_sql(sql).map_err(wrong)?;
     let statement = match (statements.pop_front(), statements.len()) {
         (Some(statement), 0) => statement,

@@ -104,7 +104,9 @@ class Tab:
         scale, phone = (2, True) if width < 600 else (1, False)
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=phone)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        # A page that scrolls by itself moves away from under the mouse.
+        still = {"name": "prefers-reduced-motion", "value": "reduce"}
+        self.send("Emulation.setEmulatedMedia", features=[scheme, still])
 
     def send(self, method: str, **parameters) -> dict:
         return self._chrome.send(method, self._session, **parameters)

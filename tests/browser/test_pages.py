@@ -2,7 +2,9 @@
 
 import base64
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import html5lib
 import pytest
@@ -11,8 +13,10 @@ from conftest import pages
 
 PAGES = pages()
 # Those with a table of customers; the sample (jobs/report/sample.rs) has 20,000 of them, and hostile texts.
-WITH_CUSTOMERS = [path for path in PAGES if 'id="customers-data"' in path.read_text()]
-SAMPLE = [path for path in WITH_CUSTOMERS if "alert(1)" in path.read_text()]
+ALL_WITH_CUSTOMERS = [path for path in PAGES if 'id="customers-data"' in path.read_text()]
+SAMPLE = [path for path in ALL_WITH_CUSTOMERS if "alert(1)" in path.read_text()]
+# What is clicked and typed is tried on the sample, and on one page of a lake.
+WITH_CUSTOMERS = SAMPLE + [path for path in ALL_WITH_CUSTOMERS if path not in SAMPLE][-1:]
 ROWS = "[...document.querySelectorAll('#customers-table tbody tr')]"
 
 
@@ -73,8 +77,8 @@ def test_a_page_loads_without_an_error_or_a_request(chrome, page, dark):
     tab.close()
 
 
-@pytest.mark.parametrize("width", [390, 820])
-def test_nothing_sticks_out_at_the_side(chrome, page, width):
+def test_nothing_sticks_out_at_the_side_of_a_phone(chrome, page):
+    width = 390
     tab = Tab(chrome, width=width)
     tab.open(page)
     tab.settle()
@@ -222,24 +226,44 @@ def test_hostile_texts_are_shown_as_texts(sample):
     assert faults(sample) == []
 
 
-def test_the_policy_lets_nothing_in_or_out(sample):
-    tried = """(async () => {
-        const result = {};
+@pytest.fixture
+def listener():
+    """A server that somebody could reach, and what it was asked for."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(204)
+            self.send_header("Access-Control-Allow-Origin", "*")
+            self.end_headers()
+
+        def log_message(self, *_) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+
+
+def test_the_policy_lets_nothing_in_or_out(sample, listener):
+    address, asked = listener
+    tried = f"""(async () => {{
+        const result = {{}};
         const script = document.createElement('script');
         script.textContent = 'window.ran = true';
         document.head.append(script);
         result.ran = window.ran === true;
         const refused = (what) => what.then(() => 'went out', () => 'refused');
-        result.fetch = await refused(fetch('http://127.0.0.1:9/x'));
-        result.image = await refused(new Promise((ok, no) => Object.assign(new Image(), {onload: ok, onerror: no, src: 'http://127.0.0.1:9/x.png'})));
+        result.fetch = await refused(fetch('{address}/fetch'));
+        const image = (ok, no) => Object.assign(new Image(), {{onload: ok, onerror: no, src: '{address}/image'}});
+        result.image = await refused(new Promise(image));
         const style = document.createElement('style');
-        style.textContent = 'body { display: none }';
+        style.textContent = 'body {{ display: none }}';
         document.head.append(style);
         result.style = getComputedStyle(document.body).display;
         return result;
-    })()"""
+    }})()"""
     assert sample.run(tried) == {"ran": False, "fetch": "refused", "image": "refused", "style": "block"}
-    # They were refused by the policy, not by nobody being there.
-    said = " ".join(e["entry"]["text"] for e in sample.said("Log.entryAdded"))
-    said += " ".join(str(e) for e in sample.said("Network.loadingFailed"))
-    assert said.count("Content Security Policy") >= 2 or "csp" in said.lower()
+    assert asked == []

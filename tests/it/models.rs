@@ -74,6 +74,7 @@ fn every_head_trains_scores_and_keeps_its_artifact() {
         let trees = !["logistic", "linear_svm", "mlp"].iter().any(|kind| head.contains(kind));
         assert_eq!((files("model.txt"), files("weights.json")), (trees, !trees), "{head}");
         assert!(files("curves.json") && files("baseline.json"));
+        crate::lender::live(&world, "again", NIGHT);
         world.job("score", NIGHT).ok();
         let rows = world.query("select count(*) n, min(probability) low, max(probability) high from scores.again");
         assert!(rows[0]["n"].as_i64().unwrap() > 0, "{rows:?}");

@@ -116,7 +116,12 @@ impl TryFrom<RawAssert> for Assert {
         let case = match (raw.entity, raw.condition, raw.share) {
             (Some(entity), None, None) => AssertCase::Entity(entity),
             (None, Some(condition), share) => AssertCase::Rows { condition, share: share.unwrap_or(1.0) },
-            _ => return Err(format!("assert `{}` names nobody, expected `entity`, or `where` and perhaps `share`", raw.name)),
+            _ => {
+                return Err(format!(
+                    "assert `{}` names nobody, expected `entity`, or `where` and perhaps `share`",
+                    raw.name
+                ));
+            }
         };
         Ok(Assert { name: raw.name, case, action: raw.action })
     }
@@ -161,18 +166,13 @@ pub struct Level {
     pub fail: Option<f64>,
 }
 
-pub(super) fn check(
-    gate: &Gate,
-    decisions: &[Decision],
-    fairness: bool,
-    origin: &Origin,
-    out: &mut Vec<Diagnostic>,
-) {
+pub(super) fn check(gate: &Gate, decisions: &[Decision], fairness: bool, origin: &Origin, out: &mut Vec<Diagnostic>) {
     let actions = || decisions.iter().map(|decision| decision.action.as_str());
     for (index, assert) in gate.asserts.iter().enumerate() {
         let path = |key: &str| format!("gate.asserts.{index}.{key}");
         if !actions().any(|action| action == assert.action) {
-            let d = origin.at(&path("action"), format!("assert `{}` expects an action that is never taken", assert.name));
+            let d =
+                origin.at(&path("action"), format!("assert `{}` expects an action that is never taken", assert.name));
             out.push(d.expected_one_of(&assert.action, actions()));
         }
         if let AssertCase::Rows { share, .. } = assert.case
