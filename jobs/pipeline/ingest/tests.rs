@@ -21,7 +21,10 @@ use crate::error::Kind;
 
 mod forms;
 mod hostile;
+mod lies;
+mod names;
 mod rules;
+mod structure;
 mod torture;
 
 const SOURCES: &str = "
@@ -107,6 +110,7 @@ impl World {
             session: &self.session,
             date: date(day),
             run_id: "r",
+            entities: BTreeSet::new(),
             pii_key: Some(self.key.clone()),
             pii_variable: "KEY",
         };
