@@ -174,3 +174,57 @@ fn text_bytes(column: &ArrayRef) -> u64 {
 fn wrong(e: impl std::fmt::Display) -> crate::error::Error {
     unreadable("Parquet", e)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::panics::contained;
+
+    /// Reads all rows of a file.
+    fn rows(bytes: Bytes) -> Result<u64> {
+        let opened = Opened::new(bytes)?;
+        let names: Vec<String> = opened.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        opened.read(&names)?.map(|piece| Ok(piece?.rows())).sum()
+    }
+
+    /// The files that other readers are tested with, where they are: `SCOREHOUSE_PARQUET_CORPUS` names a directory, such
+    /// as a copy of apache/parquet-testing. Those under `bad_data` and the encrypted ones are refused; of the others it is
+    /// said which are.
+    #[test]
+    fn corpora_of_other_readers_are_read_or_refused() {
+        let Some(root) = crate::clock::env("SCOREHOUSE_PARQUET_CORPUS") else {
+            return println!("SCOREHOUSE_PARQUET_CORPUS names no corpus: skipped");
+        };
+        let mut waiting = vec![std::path::PathBuf::from(root)];
+        let (mut read, mut refused) = (0, 0);
+        while let Some(path) = waiting.pop() {
+            if path.is_dir() {
+                waiting.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+                continue;
+            }
+            let name = path.display().to_string();
+            if !name.contains(".parquet") || name.ends_with(".json") || name.ends_with(".md") {
+                continue;
+            }
+            let bytes = Bytes::from(std::fs::read(&path).unwrap());
+            match contained(|| rows(bytes)) {
+                Ok(Ok(rows)) => {
+                    read += 1;
+                    assert!(!name.contains("encrypted"), "{name}: {rows} rows");
+                    println!("{name}: {rows} rows");
+                }
+                Ok(Err(error)) => {
+                    refused += 1;
+                    println!("{name}: {error}");
+                }
+                Err(panic) => {
+                    refused += 1;
+                    println!("{name}: panics: {panic}");
+                }
+            }
+        }
+        println!("{read} files were read, {refused} refused");
+        assert!(read + refused > 0, "no files of Parquet");
+    }
+}
