@@ -106,7 +106,8 @@ pub fn main() -> ExitCode {
         Command::Why(arguments) => runtime.block_on(why::run(arguments)),
     });
     // A bug, which the scheduler knows by its code.
-    let outcome = outcome.unwrap_or_else(|said| Err(Error::internal(format!("{said}\n  help: report it with this text"))));
+    let outcome =
+        outcome.unwrap_or_else(|said| Err(Error::internal(format!("{said}\n  help: report it with this text"))));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),

@@ -175,7 +175,13 @@ fn step(tokens: &[Token], at: At, letter: char) -> Vec<At> {
     let next = |token: usize| At { token, date: InDate::Begin };
     match tokens.get(at.token) {
         None => Vec::new(),
-        Some(Token::Char(c)) => if *c == letter { vec![next(at.token + 1)] } else { Vec::new() },
+        Some(Token::Char(c)) => {
+            if *c == letter {
+                vec![next(at.token + 1)]
+            } else {
+                Vec::new()
+            }
+        }
         Some(Token::One) => vec![next(at.token + 1)],
         // One more of it; or it has ended, and the character is the following token's.
         Some(Token::Many) => [vec![at], step(tokens, next(at.token + 1), letter)].concat(),

@@ -115,7 +115,8 @@ mod tests {
     }
 
     /// Segments of a few letters and wildcards.
-    const PATTERN: &str = "([ab.*?]{1,3}|\\*\\*|[ab*?]?\\{date\\}[ab*?]?|2024-0[12]-(29|30)a?)(/([ab.*?]{1,3}|\\*\\*)){0,2}";
+    const PATTERN: &str =
+        "([ab.*?]{1,3}|\\*\\*|[ab*?]?\\{date\\}[ab*?]?|2024-0[12]-(29|30)a?)(/([ab.*?]{1,3}|\\*\\*)){0,2}";
 
     fn date(pattern: &str, path: &str) -> Option<Option<String>> {
         Pattern::new(pattern).matches(path).map(|m| m.date.map(|d| d.to_string()))

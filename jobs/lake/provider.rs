@@ -70,7 +70,16 @@ impl DeltaFiles {
         let files = files.iter().map(|f| partitioned_file(lake, table, f, partition.as_ref()));
         let files = files.collect::<Result<Vec<_>>>()?;
         let url = store_url(lake)?;
-        Ok(DeltaFiles { table: table.to_string(), schema, partition, stored, files, rows, url, store: Arc::clone(lake.store()) })
+        Ok(DeltaFiles {
+            table: table.to_string(),
+            schema,
+            partition,
+            stored,
+            files,
+            rows,
+            url,
+            store: Arc::clone(lake.store()),
+        })
     }
 
     /// The files whose partition satisfies every filter over nothing but the partition column.

@@ -66,9 +66,7 @@ pub(super) fn explained(table: &str, version: Option<u64>, error: Error) -> Erro
         None => format!("table {table}"),
     };
     match error.kind() {
-        crate::error::Kind::Internal => {
-            Error::data(format!("{table}: its log cannot be read: {error}\n  {HELP}"))
-        }
+        crate::error::Kind::Internal => Error::data(format!("{table}: its log cannot be read: {error}\n  {HELP}")),
         _ => error.context(table),
     }
 }
@@ -90,12 +88,7 @@ pub(super) fn readable(table: &str, version: u64, protocol: &Protocol) -> Result
 
 /// # Errors
 /// `Data` if somebody gave the table features that a writer must heed.
-pub(super) fn writable(
-    table: &str,
-    version: u64,
-    protocol: &Protocol,
-    is_append_only: bool,
-) -> Result<()> {
+pub(super) fn writable(table: &str, version: u64, protocol: &Protocol, is_append_only: bool) -> Result<()> {
     if protocol.min_writer_version() <= WRITER && !is_append_only {
         return Ok(());
     }

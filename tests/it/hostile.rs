@@ -15,7 +15,8 @@ const VARIABLE: &str = "SCOREHOUSE_PII_KEY";
 /// The small project with users as pseudonyms.
 fn pseudonymous() -> World {
     let world = small::world();
-    let sources = small::SOURCES.replace("user_id: {type: string, nullable: true", "user_id: {type: string, nullable: true, pii: pseudonymise");
+    let sources = small::SOURCES
+        .replace("user_id: {type: string, nullable: true", "user_id: {type: string, nullable: true, pii: pseudonymise");
     assert_ne!(sources, small::SOURCES);
     world.write("sql/sources.yaml", &sources);
     two_days(&world);
@@ -38,7 +39,8 @@ fn keys_that_are_none_short_or_others_are_refused_and_not_shown() {
     use std::os::unix::ffi::OsStrExt;
     let world = pseudonymous();
     let refused = |key: Option<&[u8]>, says: &str| {
-        let said = with_key(&world, key.map(std::ffi::OsStr::from_bytes)).refuses(2, &[says, VARIABLE, "help: use the same key"]);
+        let said = with_key(&world, key.map(std::ffi::OsStr::from_bytes))
+            .refuses(2, &[says, VARIABLE, "help: use the same key"]);
         let text = String::from_utf8_lossy(key.unwrap_or_default()).into_owned();
         let text = text.trim();
         assert!(text.is_empty() || !(said.stderr + &said.stdout).contains(text));
@@ -74,8 +76,11 @@ fn two_sources_that_claim_one_file_or_one_name_are_named_with_their_lines() {
     let first = 1 + small::SOURCES.lines().position(|line| line.contains("location:")).unwrap();
     let second = small::SOURCES.lines().count() + 2;
     for location in ["pay/**/*.parquet", "*/day=2024-02-29/*", "pay/day=2024-*/[a]*.parquet", "**"] {
-        let says =
-            [&format!("sql/sources.yaml:{second}:"), "sources pay and other claim the same files", &format!("at sql/sources.yaml:{first}")];
+        let says = [
+            &format!("sql/sources.yaml:{second}:"),
+            "sources pay and other claim the same files",
+            &format!("at sql/sources.yaml:{first}"),
+        ];
         let says = says.map(|text| text.to_string());
         let says: Vec<&str> = says.iter().map(String::as_str).collect();
         check(&another("other", location), &says);
@@ -86,8 +91,18 @@ fn two_sources_that_claim_one_file_or_one_name_are_named_with_their_lines() {
         world.write("sql/sources.yaml", &another("other", location));
         world.run(&["check", "--project", world.project.to_str().unwrap()]).ok();
     }
-    check(&another("payments", "other/*"), &["sql/marts/payments.yaml:", "`payments` is a source and a table", &format!("sql/sources.yaml:{}", second - 1)]);
-    check(&another("manifest", "other/*"), &[&format!("sql/sources.yaml:{}", second - 1), "`manifest` is a table of Scorehouse's own"]);
+    check(
+        &another("payments", "other/*"),
+        &[
+            "sql/marts/payments.yaml:",
+            "`payments` is a source and a table",
+            &format!("sql/sources.yaml:{}", second - 1),
+        ],
+    );
+    check(
+        &another("manifest", "other/*"),
+        &[&format!("sql/sources.yaml:{}", second - 1), "`manifest` is a table of Scorehouse's own"],
+    );
     check(&another("pay", "other/*"), &["sql/sources.yaml:", "duplicate"]);
     let world = small::world();
     world.write("sql/marts/runs.sql", "select * from pay");
@@ -156,7 +171,8 @@ fn more() -> Vec<u8> {
 fn a_table_with_deletion_vectors_is_refused_by_every_job() {
     let world = night();
     let features = ["deletionVectors"];
-    let protocol = json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": features});
+    let protocol =
+        json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": features});
     commit(&world, "tables/pay", &json!({"protocol": protocol}));
     all_refuse(&world, "tables/pay", &["deletionVectors"]);
 }
@@ -213,7 +229,8 @@ fn a_broken_raw_file_makes_no_noise_but_its_message() {
     let ids: ArrayRef = std::sync::Arc::new(StringArray::from(vec!["p1"; 100]));
     let at: ArrayRef = std::sync::Arc::new(TimestampMicrosecondArray::from(vec![0; 100]).with_timezone("UTC"));
     let n: ArrayRef = std::sync::Arc::new(Int64Array::from(vec![1; 100]));
-    let batch = RecordBatch::try_from_iter([("id", ids.clone()), ("user_id", ids), ("paid_at", at), ("amount", n)]).unwrap();
+    let batch =
+        RecordBatch::try_from_iter([("id", ids.clone()), ("user_id", ids), ("paid_at", at), ("amount", n)]).unwrap();
     let path = world.raw().join("pay/day=2024-02-29/bad.parquet");
     small::write(&path, &batch);
     let whole = std::fs::read(&path).unwrap();
@@ -251,7 +268,8 @@ fn statistics_say_nothing_of_entities() {
                 let Some(statistics) = action["add"]["stats"].as_str() else { continue };
                 let statistics: Value = serde_json::from_str(statistics).unwrap();
                 for kind in ["minValues", "maxValues", "nullCount"] {
-                    let told: Vec<&String> = statistics[kind].as_object().unwrap().keys().filter(|name| is_of_an_entity(name)).collect();
+                    let told: Vec<&String> =
+                        statistics[kind].as_object().unwrap().keys().filter(|name| is_of_an_entity(name)).collect();
                     assert!(told.is_empty(), "{name}: {kind} of {told:?}");
                 }
             }

@@ -110,7 +110,11 @@ async fn features_that_a_writer_must_heed_stop_writers_and_not_readers() {
     };
     let table = tampered().await;
     for (version, action, says) in [
-        (4, protocol(1, 7, &[], &["rowTracking", "domainMetadata"]), "writer of version 7 with domainMetadata, rowTracking"),
+        (
+            4,
+            protocol(1, 7, &[], &["rowTracking", "domainMetadata"]),
+            "writer of version 7 with domainMetadata, rowTracking",
+        ),
         (5, protocol(1, 4, &[], &[]), "writer of version 4"),
         (6, protocol(1, 99, &[], &[]), "99"),
         (7, protocol(1, 2, &[], &[]), ""),
@@ -159,7 +163,9 @@ async fn a_corrupt_checkpoint_is_refused_and_a_pointer_to_none_is_no_harm() {
     let dir = TempDir::new().unwrap();
     let lake = lake(&dir);
     for n in 1..=25 {
-        write(&lake, &[(Some(1), n)], Replace::Partitions(["1970-01-02".to_string()].into()), &unit("u", n)).await.unwrap();
+        write(&lake, &[(Some(1), n)], Replace::Partitions(["1970-01-02".to_string()].into()), &unit("u", n))
+            .await
+            .unwrap();
     }
     let log = dir.path().join("a lake č/tables/payment/_delta_log");
     let table = Tampered { _dir: dir, lake, log };

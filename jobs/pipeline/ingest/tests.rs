@@ -383,6 +383,7 @@ async fn pseudonyms_need_a_key_and_are_standard() {
         session: &world.session,
         date: date(0),
         run_id: "r",
+        entities: BTreeSet::new(),
         pii_key: None,
         pii_variable: "SOME_KEY",
     };

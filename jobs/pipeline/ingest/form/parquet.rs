@@ -87,7 +87,8 @@ fn check_pages(bytes: &Bytes, file: &ParquetMetaData, mask: &ProjectionMask) -> 
 fn as_read(schema: &Schema, file: &ParquetMetaData) -> SchemaRef {
     let columns = file.file_metadata().schema_descr().columns();
     let wide = |field: &Field| {
-        let is = |c: &ColumnDescPtr| c.physical_type() == Physical::INT96 && *c.path().parts() == [field.name().as_str()];
+        let is =
+            |c: &ColumnDescPtr| c.physical_type() == Physical::INT96 && *c.path().parts() == [field.name().as_str()];
         columns.iter().any(is)
     };
     let instant = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -129,7 +130,11 @@ impl Counted {
         let Some(batch) = self.reader.next().transpose().map_err(wrong)? else {
             let (expected, read) = (self.expected, self.read);
             let complete = read == expected;
-            return if complete { Ok(None) } else { Err(wrong(format!("{expected} rows by its footer, {read} inside"))) };
+            return if complete {
+                Ok(None)
+            } else {
+                Err(wrong(format!("{expected} rows by its footer, {read} inside")))
+            };
         };
         let places = Places::From(self.read);
         self.read += batch.num_rows() as u64;

@@ -229,7 +229,8 @@ async fn a_small_file_cannot_stand_for_more_than_it_can_hold() {
     };
     refused(&plain(&batch(Arc::new(ids))), "its texts expand to more than").await;
     // One row, whose list has a thousand million items by a run of a few bytes.
-    let sources = SOURCES.replacen("      n: {type: int64", "      many: {type: json, nullable: true}\n      n: {type: int64", 1);
+    let sources =
+        SOURCES.replacen("      n: {type: int64", "      many: {type: json, nullable: true}\n      n: {type: int64", 1);
     let one = pays(&[("p1", hour(0, 1), None)]);
     let list = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1); 100])]);
     let columns: Vec<(String, ArrayRef)> =

@@ -85,7 +85,13 @@ async fn what_is_no_file_is_not_waited_for() {
         if sources == SOURCES {
             let error = done.unwrap_err();
             assert_eq!(error.kind(), Kind::Data);
-            for says in ["pipe.parquet: ", "zero.parquet: ", "a pipe or device where a file", "sparse.parquet: ", "1099511627776"] {
+            for says in [
+                "pipe.parquet: ",
+                "zero.parquet: ",
+                "a pipe or device where a file",
+                "sparse.parquet: ",
+                "1099511627776",
+            ] {
                 assert!(error.to_string().contains(says), "{says} in {error}");
             }
         } else {

@@ -4,7 +4,7 @@
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use rand::Rng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedMutRandom, IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
@@ -189,7 +189,8 @@ impl Thrift {
             Bool(value) => *value = !*value,
             Number(_, number) => {
                 let random = seed.random::<i64>() >> seed.random_range(0..64);
-                let edges = [0, 1, -1, 127, 65_536, i64::from(i32::MAX), i64::from(i32::MIN), 1 << 40, i64::MAX, i64::MIN];
+                let edges =
+                    [0, 1, -1, 127, 65_536, i64::from(i32::MAX), i64::from(i32::MIN), 1 << 40, i64::MAX, i64::MIN];
                 *number = match seven {
                     0 => number.wrapping_add(1),
                     1 => number.wrapping_sub(1),
@@ -361,7 +362,11 @@ impl Parts {
             }
             6 => {
                 let half = page.body.len() / 2;
-                if seed.random() { page.body.truncate(half) } else { page.body.extend(vec![0xff; 9]) }
+                if seed.random() {
+                    page.body.truncate(half)
+                } else {
+                    page.body.extend(vec![0xff; 9])
+                }
                 // Told, or not.
                 if seed.random() {
                     for id in [2, 3] {

@@ -237,7 +237,9 @@ fn mutated_definitions_are_diagnosed() {
         let mut seed = ChaCha8Rng::seed_from_u64(number);
         let file = *names.choose(&mut seed).unwrap();
         // Some are changed in their structure, the others in their text.
-        let mut bytes = if seed.random_range(0..3) == 0 { restructured(&file.text, &mut seed) } else { file.text.clone() }.into_bytes();
+        let mut bytes =
+            if seed.random_range(0..3) == 0 { restructured(&file.text, &mut seed) } else { file.text.clone() }
+                .into_bytes();
         let times = if bytes == file.text.as_bytes() { seed.random_range(1..4) } else { 0 };
         for _ in 0..times {
             let at = seed.random_range(0..=bytes.len());
@@ -278,10 +280,21 @@ fn mutated_definitions_are_diagnosed() {
 fn restructured(text: &str, seed: &mut ChaCha8Rng) -> String {
     let mut document: Yaml = serde_yaml::from_str(text).unwrap();
     for _ in 0..seed.random_range(1..3) {
-        let other = nth(&mut document, &mut seed.random_range(0..10_000)).map(|value| value.clone()).unwrap_or_default();
+        let other =
+            nth(&mut document, &mut seed.random_range(0..10_000)).map(|value| value.clone()).unwrap_or_default();
         let odd: [&str; 12] = [
-            "null", "-1", "1e999", "99999999999999999999", "''", "[]", "{}", "[[[[[[]]]]]]", "{a: {a: {a: 1}}}", "'\0'",
-            "'ž\u202e; drop'", "true",
+            "null",
+            "-1",
+            "1e999",
+            "99999999999999999999",
+            "''",
+            "[]",
+            "{}",
+            "[[[[[[]]]]]]",
+            "{a: {a: {a: 1}}}",
+            "'\0'",
+            "'ž\u{202e}; drop'",
+            "true",
         ];
         let odd = serde_yaml::from_str(odd.choose(seed).unwrap()).unwrap();
         let size = size(&document);

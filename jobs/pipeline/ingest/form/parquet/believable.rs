@@ -178,7 +178,11 @@ pub(super) fn pages(file: &[u8], chunk: Range<u64>, values: i64, allowed: &mut A
             return Err("more values than its bytes can hold".into());
         }
     }
-    if u64::try_from(values) == Ok(found) { Ok(()) } else { Err(format!("{values} values by its footer, {found} inside")) }
+    if u64::try_from(values) == Ok(found) {
+        Ok(())
+    } else {
+        Err(format!("{values} values by its footer, {found} inside"))
+    }
 }
 
 /// What is said of a page.

@@ -146,9 +146,8 @@ mod tests {
     #[test]
     fn a_struct_is_walked_and_what_is_not_asked_for_skipped() {
         // 1: i32 -3, 2: binary "ab", 4: list of two structs, 5: map {1: true}, 300: i64 7.
-        let bytes = [
-            0x15, 5, 0x18, 2, b'a', b'b', 0x29, 0x2c, 0x15, 2, 0, 0, 0x1b, 1, 0x51, 2, 1, 0x06, 0xd8, 0x04, 14, 0, 99,
-        ];
+        let bytes =
+            [0x15, 5, 0x18, 2, b'a', b'b', 0x29, 0x2c, 0x15, 2, 0, 0, 0x1b, 1, 0x51, 2, 1, 0x06, 0xd8, 0x04, 14, 0, 99];
         let mut found = Vec::new();
         let mut cursor = Cursor::new(&bytes);
         let walked = cursor.fields(|cursor, field| {
@@ -163,13 +162,13 @@ mod tests {
     #[test]
     fn lengths_without_bytes_and_bottomless_structs_are_none() {
         for bytes in [
-            &[0x18, 0xff, 0xff, 0x03][..],                // Text of 65,535 bytes.
-            &[0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f],  // A list of 4,294,967,295 structs.
-            &[0x1b, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x11],  // As many pairs.
+            &[0x18, 0xff, 0xff, 0x03][..],               // Text of 65,535 bytes.
+            &[0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f], // A list of 4,294,967,295 structs.
+            &[0x1b, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x11], // As many pairs.
             &[0x15, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
-            &[0x1c; 100],                                 // A struct in a struct in …
-            &[0x1e, 0],                                   // No such kind.
-            &[0x15, 2],                                   // No end.
+            &[0x1c; 100], // A struct in a struct in …
+            &[0x1e, 0],   // No such kind.
+            &[0x15, 2],   // No end.
         ] {
             assert_eq!(Cursor::new(bytes).fields(|_, _| Some(false)), None, "{bytes:x?}");
         }
