@@ -71,19 +71,13 @@ fn two_sources_that_claim_one_file_or_one_name_are_named_with_their_lines() {
     };
     let another = |name: &str, location: &str| {
         let columns = "    event_time: at\n    columns: {id: string, at: timestamp}\n";
-        format!("{}  {name}:\n    location: {location}\n{columns}", small::SOURCES)
+        format!("{}  {name}:\n    location: \"{location}\"\n{columns}", small::SOURCES)
     };
     let first = 1 + small::SOURCES.lines().position(|line| line.contains("location:")).unwrap();
     let second = small::SOURCES.lines().count() + 2;
+    let (here, there) = (format!("sql/sources.yaml:{second}:"), format!("at sql/sources.yaml:{first}"));
     for location in ["pay/**/*.parquet", "*/day=2024-02-29/*", "pay/day=2024-*/[a]*.parquet", "**"] {
-        let says = [
-            &format!("sql/sources.yaml:{second}:"),
-            "sources pay and other claim the same files",
-            &format!("at sql/sources.yaml:{first}"),
-        ];
-        let says = says.map(|text| text.to_string());
-        let says: Vec<&str> = says.iter().map(String::as_str).collect();
-        check(&another("other", location), &says);
+        check(&another("other", location), &[&here, "sources pay and other claim the same files", &there]);
     }
     // A day that no calendar has, another ending, another depth: apart.
     for location in ["pay/day=2023-02-29/*.parquet", "pay/day=*/*.csv", "pay/*.parquet"] {
