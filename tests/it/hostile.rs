@@ -178,8 +178,8 @@ fn a_table_whose_log_lost_an_entry_is_refused_by_every_job() {
     let world = night();
     std::fs::write(entry(&world, "tables/pay", 1), b"").unwrap();
     all_refuse(&world, "tables/pay", &["entry 1 of its log is empty"]);
-    std::fs::remove_file(entry(&world, "tables/pay", 1)).unwrap();
     commit(&world, "tables/pay", &json!({"commitInfo": {}}));
+    std::fs::remove_file(entry(&world, "tables/pay", 1)).unwrap();
     all_refuse(&world, "tables/pay", &["entry 1 of its log is missing"]);
 }
 
@@ -209,10 +209,9 @@ fn a_data_file_that_is_gone_ends_each_job_that_reads_it_with_its_name() {
     let name = file.file_name().unwrap().to_str().unwrap().to_string();
     let project = world.project.display().to_string();
     std::fs::write(world.raw().join("pay/day=2024-02-29/more.parquet"), more()).unwrap();
-    for job in [
-        vec!["query", "select max(amount) as most from pay"],
-        vec!["ingest", "--date", DAY, "--project", &project],
-    ] {
+    for job in
+        [vec!["query", "select max(amount) as most from pay"], vec!["ingest", "--date", DAY, "--project", &project]]
+    {
         world.run(&job).refuses(3, &["tables/pay", &name, "is gone", "help:"]);
     }
 }
@@ -229,7 +228,7 @@ fn a_broken_raw_file_makes_no_noise_but_its_message() {
     let path = world.raw().join("pay/day=2024-02-29/bad.parquet");
     small::write(&path, &batch);
     let whole = std::fs::read(&path).unwrap();
-    for at in (4..whole.len() - 8).step_by(5) {
+    for at in (4..whole.len() - 8).step_by(31) {
         let mut bytes = whole.clone();
         bytes[at..(at + 3).min(whole.len() - 8)].fill(0xff);
         std::fs::write(&path, bytes).unwrap();
@@ -256,7 +255,10 @@ fn statistics_say_nothing_of_entities() {
             continue;
         }
         let name = path.display().to_string();
-        if name.ends_with(".json") && name.contains("_delta_log") && !name.ends_with("_last_checkpoint") {
+        if is_of_the_house(&name) {
+            continue;
+        }
+        if name.ends_with(".json") && name.contains("_delta_log") {
             entries += 1;
             for line in std::fs::read_to_string(&path).unwrap().lines() {
                 let action: Value = serde_json::from_str(line).unwrap();
@@ -268,7 +270,7 @@ fn statistics_say_nothing_of_entities() {
                     assert!(told.is_empty(), "{name}: {kind} of {told:?}");
                 }
             }
-        } else if name.ends_with(".parquet") && !name.contains("_delta_log") && !is_of_the_house(&name) {
+        } else if name.ends_with(".parquet") && !name.contains("_delta_log") {
             files += 1;
             let file = std::fs::File::open(&path).unwrap();
             let reader = parquet::file::reader::SerializedFileReader::new(file).unwrap();

@@ -73,10 +73,10 @@ impl Tampered {
 
 fn protocol(reader: u64, writer: u64, reader_features: &[&str], writer_features: &[&str]) -> Value {
     let mut protocol = json!({"minReaderVersion": reader, "minWriterVersion": writer});
-    if reader >= 3 {
+    if reader == 3 {
         protocol["readerFeatures"] = json!(reader_features);
     }
-    if writer >= 7 {
+    if writer == 7 {
         protocol["writerFeatures"] = json!(writer_features);
     }
     json!({"protocol": protocol})
@@ -169,7 +169,9 @@ async fn a_corrupt_checkpoint_is_refused_and_a_pointer_to_none_is_no_harm() {
     }
     let log = dir.path().join("a lake č/tables/payment/_delta_log");
     let table = Tampered { _dir: dir, lake, log };
-    let checkpoint = table.log.join(format!("{:020}.checkpoint.parquet", 20));
+    let names = std::fs::read_dir(&table.log).unwrap().map(|entry| entry.unwrap().path());
+    let checkpoint =
+        names.into_iter().find(|path| path.display().to_string().ends_with(".checkpoint.parquet")).unwrap();
     let whole = std::fs::read(&checkpoint).unwrap();
     for bad in [whole[..whole.len() / 2].to_vec(), b"PAR1 no PAR1".to_vec()] {
         std::fs::write(&checkpoint, bad).unwrap();
@@ -184,7 +186,7 @@ async fn a_corrupt_checkpoint_is_refused_and_a_pointer_to_none_is_no_harm() {
     assert_eq!(table.read().await.unwrap(), [25]);
     std::fs::write(table.log.join("_last_checkpoint"), b"{\"version\":7").unwrap();
     assert_eq!(table.read().await.unwrap(), [25]);
-    for version in 0..20 {
+    for version in 0..10 {
         std::fs::remove_file(table.entry(version)).unwrap();
     }
     table.refused(table.read().await, &["entry 0 of its log is missing"]);
@@ -295,7 +297,7 @@ async fn a_partition_value_of_another_type_and_none_at_all() {
     for value in ["..%2F..", "1970-13-01", "yesterday"] {
         add["add"]["partitionValues"]["event_date"] = json!(value);
         table.commit(4, &[add.clone()]);
-        table.refused(table.read().await, &["event_date", value]);
+        table.refused(table.read().await, &["date", value]);
     }
     for value in [json!(null), json!("")] {
         add["add"]["partitionValues"]["event_date"] = value;

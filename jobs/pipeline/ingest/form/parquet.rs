@@ -75,7 +75,7 @@ fn check_pages(bytes: &Bytes, file: &ParquetMetaData, mask: &ProjectionMask) -> 
             let length = u64::try_from(part.compressed_size()).map_err(wrong)?;
             let end = start.checked_add(length).ok_or_else(|| wrong("a column without an end"))?;
             let checked = believable::pages(bytes, start..end, part.num_values(), &mut allowed);
-            checked.map_err(|reason| wrong(format!("column `{}`: {reason}", column.path())))?;
+            checked.map_err(|reason| wrong(format!("column `{}`: {reason}", column.path().string())))?;
         }
         left = allowed.bytes;
     }

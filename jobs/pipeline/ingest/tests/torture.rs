@@ -286,7 +286,7 @@ fn restructured(text: &str, seed: &mut ChaCha8Rng) -> String {
             "null",
             "-1",
             "1e999",
-            "99999999999999999999",
+            "18446744073709551615",
             "''",
             "[]",
             "{}",
