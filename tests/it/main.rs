@@ -12,6 +12,7 @@ mod bad_input;
 mod erase;
 mod functions;
 mod guarantees;
+mod hostile;
 mod house;
 mod incremental;
 mod interleave;
