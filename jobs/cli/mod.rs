@@ -14,6 +14,7 @@ mod output;
 mod plan;
 mod query;
 mod replay;
+mod rotate;
 mod verify;
 mod why;
 

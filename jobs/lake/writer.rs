@@ -118,7 +118,13 @@ impl Writer {
     ///
     /// # Errors
     /// `Temporary` if another writer committed in between (run again on the new version) or storage fails.
-    pub async fn commit(mut self, replace: Replace, unit: &Unit, info: Map<String, Value>) -> Result<Outcome> {
+    pub async fn commit(self, replace: Replace, unit: &Unit, info: Map<String, Value>) -> Result<Outcome> {
+        self.commit_units(replace, std::slice::from_ref(unit), info).await
+    }
+
+    /// As [`Writer::commit`], for what is several units of work at once. They are done together or not at all, so that the
+    /// first stands for all of them.
+    pub async fn commit_units(mut self, replace: Replace, units: &[Unit], info: Map<String, Value>) -> Result<Outcome> {
         self.open = None;
         while let Some(encoded) = self.encoders.join_next().await {
             let adds = encoded.map_err(|e| Error::internal(format!("an encoder ended: {e}")))?;
@@ -126,7 +132,7 @@ impl Writer {
         }
         self.done.sort_by(|a, b| a.path.cmp(&b.path));
         let adds = std::mem::take(&mut self.done);
-        commit::commit(&self.lake, &self.spec, &self.base, adds, replace, unit, info).await
+        commit::commit(&self.lake, &self.spec, &self.base, adds, replace, units, info).await
     }
 
     fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch> {

@@ -8,6 +8,7 @@
 //! The state is committed before the features: a crash in between leaves tonight's state, from which the next run
 //! computes tonight's features. The other way round that run would find the features done, and the state lost.
 
+pub mod ahead;
 pub mod definition;
 mod difference;
 pub mod state;

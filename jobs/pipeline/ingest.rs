@@ -34,6 +34,7 @@ mod load;
 mod manifest;
 pub mod pending;
 mod quarantine;
+pub mod rekey;
 mod rows;
 #[cfg(test)]
 mod tests;

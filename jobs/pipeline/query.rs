@@ -18,6 +18,7 @@ use datafusion::sql::resolve::resolve_table_references;
 
 use super::features::state::SUFFIX;
 use super::open;
+use super::rotation;
 use crate::define::diagnostic::nearest;
 use crate::define::profile::Profile;
 use crate::define::types::OWN_TABLES;
@@ -31,6 +32,7 @@ const FOLDERS: [&str; 7] = ["tables", "features", "sequences", "scores", "quaran
 /// Runs one query and collects its rows.
 pub async fn run(profile: &Profile, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>)> {
     let (lake, session) = (open::lake(profile)?, open::session(profile)?);
+    rotation::refuse(&lake).await?;
     let mut statements = DFParser::parse_sql(sql).map_err(wrong)?;
     let statement = match (statements.pop_front(), statements.len()) {
         (Some(statement), 0) => statement,

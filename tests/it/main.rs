@@ -30,6 +30,7 @@ mod plan;
 mod point_in_time;
 mod real_data;
 mod replay;
+mod rotation;
 mod runs;
 mod small;
 mod sources;

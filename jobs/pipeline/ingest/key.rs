@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::job::hex;
 
 /// Shorter keys can be found by trying.
-const LEAST_BYTES: usize = 16;
+pub(super) const LEAST_BYTES: usize = 16;
 
 /// What to record of the key with the rows of a source; `None` where nothing is pseudonymised.
 ///
@@ -26,7 +26,7 @@ pub(super) fn fingerprint(night: &Night<'_>, source: &Source, manifest: &Manifes
         return Ok(None);
     }
     let variable = night.pii_variable;
-    let help = "help: use the same key every night, or pseudonyms will not join";
+    let help = "help: use the same key every night, or pseudonyms will not join; `maintain --rotate-key` changes it";
     let Some(key) = &night.pii_key else {
         return Err(Error::definition(format!(
             "columns are to be pseudonymised and there is no key\n  expected: one in the environment variable \
@@ -56,7 +56,8 @@ pub(super) fn fingerprint(night: &Night<'_>, source: &Source, manifest: &Manifes
     Ok(Some(recorded.to_string()))
 }
 
-fn salted(key: &[u8], salt: &str) -> Result<String> {
+/// A fingerprint, from which the key cannot be told.
+pub(super) fn salted(key: &[u8], salt: &str) -> Result<String> {
     let mac = Hmac::<Sha256>::new_from_slice(key);
     let mut mac = mac.map_err(|e| Error::definition(format!("the key of pseudonyms: {e}")))?;
     mac.update(b"scorehouse: fingerprint of the key of pseudonyms\0");

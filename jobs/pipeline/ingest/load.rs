@@ -475,7 +475,7 @@ impl<'a> Loader<'a> {
         match replace {
             Replace::Nothing => false,
             Replace::Partitions(partitions) => !partitions.is_empty(),
-            Replace::All | Replace::Files { .. } => true,
+            Replace::All | Replace::Files { .. } | Replace::Renamed { .. } => true,
         }
     }
 }

@@ -144,6 +144,11 @@ impl Manifest {
         contents
     }
 
+    /// What was ingested of a source.
+    pub(super) fn ingested<'a>(&'a self, source: &'a str) -> impl Iterator<Item = &'a Entry> {
+        self.of(source).filter(|entry| entry.is_ingested())
+    }
+
     fn of<'a>(&'a self, source: &'a str) -> impl Iterator<Item = &'a Entry> {
         self.entries.iter().filter(move |entry| entry.source == source)
     }
