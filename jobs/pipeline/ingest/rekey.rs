@@ -87,6 +87,8 @@ pub async fn pairs(job: &Job, source: &Source, keys: &Keys, mut each: impl FnMut
         session: &session,
         date: job.date,
         run_id: &job.run_id,
+        // Nothing is written.
+        entities: BTreeSet::new(),
         pii_key: None,
         pii_variable: &job.profile.pii_key,
     };
