@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use super::inputs::{Inputs, Outcomes, Texts};
 use super::matrix::{Feature, Matrix};
 use super::split::DAY;
-use crate::define::Map;
+use crate::define::map::Map;
 use crate::define::model::{Calibration, Direction, Encodings};
 
 pub struct Fixture {

@@ -426,7 +426,7 @@ impl<'a> Texts<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::features;
+    use super::super::fixture::features as fit;
     use super::*;
     use arrow::array::*;
     use proptest::prelude::*;
@@ -475,7 +475,7 @@ mod tests {
         ];
         let expected: Vec<f64> = columns.iter().map(|c| c.2).collect();
         let matrix = matrix(columns.into_iter().map(|(name, array, _)| (name, array)).collect()).unwrap();
-        let features = features(&matrix, &[0, 1]);
+        let features = fit(&matrix, &[0, 1]);
         assert_eq!(read(&matrix, &features, &[0], 1), expected);
         assert!(read(&matrix, &features, &[1], 1).iter().all(|v| v.is_nan()));
     }
@@ -483,7 +483,7 @@ mod tests {
     #[test]
     fn vocabularies_know_training_rows_only() {
         let matrix = matrix(vec![("c", Arc::new(StringArray::from(vec!["x", "y", "y", "z"])))]).unwrap();
-        let features = features(&matrix, &[0, 1, 2]);
+        let features = fit(&matrix, &[0, 1, 2]);
         assert_eq!(features[0].vocabulary.as_ref().unwrap().values(), ["y", "x"]);
         let codes = read(&matrix, &features, &[0, 1, 3], 8);
         assert_eq!(codes[..2], [1.0, 0.0]);
@@ -513,7 +513,7 @@ mod tests {
     #[test]
     fn a_feature_that_changed_its_class_is_refused_and_its_width_is_not() {
         let trained = matrix(vec![("a", Arc::new(Int32Array::from(vec![1])))]).unwrap();
-        let features = features(&trained, &[0]);
+        let features = fit(&trained, &[0]);
         let wider = matrix(vec![("a", Arc::new(Float64Array::from(vec![1.5])))]).unwrap();
         assert_eq!(read(&wider, &features, &[0], 1), [1.5]);
         let text = matrix(vec![("a", Arc::new(StringArray::from(vec!["1"])))]).unwrap();
@@ -521,7 +521,7 @@ mod tests {
         assert!(error.contains("expected feature `a` of type Int32 (Numeric), found `a` of type Utf8"), "{error}");
         let nulls = matrix(vec![("a", Arc::new(NullArray::new(1)))]).unwrap();
         assert!(read(&nulls, &features, &[0], 1)[0].is_nan());
-        let texts = features(&text, &[0]);
+        let texts = fit(&text, &[0]);
         let nulls = matrix(vec![("a", Arc::new(NullArray::new(1)))]).unwrap();
         assert!(read(&nulls, &texts, &[0], 1)[0].is_nan());
     }
@@ -543,7 +543,7 @@ mod tests {
             let batches: Vec<RecordBatch> = cuts.windows(2).map(|w| batch.slice(w[0], w[1] - w[0])).collect();
             let matrix = Matrix::from_batches(&batch.schema(), &batches, &["b", "a"]).unwrap();
             let rows: Vec<usize> = picks.into_iter().map(|p| p % values.len()).collect();
-            let features = features(&matrix, &rows);
+            let features = fit(&matrix, &rows);
             let got = read(&matrix, &features, &rows, cells);
             let expected: Vec<f64> = rows.iter().flat_map(|r| {
                 let v = values[*r].map_or(f64::NAN, f64::from);

@@ -84,7 +84,7 @@ impl Model {
         view: &View,
         cells: usize,
         what: u32,
-        f: &mut dyn FnMut(usize, &mut [f64]) -> Result<()>,
+        f: &mut dyn FnMut(usize, &[f64]) -> Result<()>,
     ) -> Result<()> {
         let width = view.features().len();
         if width != self.width || width == 0 {
@@ -121,7 +121,12 @@ impl Model {
             if written != room || out.len() != block.len() / width * per_row {
                 return Err(Error::internal(format!("LightGBM gave {written} numbers for {rows} rows")));
             }
-            f(first, &mut out)
+            // LightGBM averages a forest's trees for a probability, and forgets to for raw scores and contributions.
+            if self.averages {
+                let trees = f64::from(self.trees.max(1));
+                out.iter_mut().for_each(|number| *number /= trees);
+            }
+            f(first, &out)
         })
     }
 }
@@ -140,14 +145,7 @@ impl Margins for Model {
     }
 
     fn contributions(&self, view: &View, f: &mut dyn FnMut(usize, &[f64]) -> Result<()>) -> Result<()> {
-        self.blocks(view, CONTRIBUTION_CELLS, sys::C_API_PREDICT_CONTRIB, &mut |first, block| {
-            // LightGBM averages a forest's margins and forgets to average what explains them.
-            if self.averages {
-                let trees = f64::from(self.trees.max(1));
-                block.iter_mut().for_each(|number| *number /= trees);
-            }
-            f(first, block)
-        })
+        self.blocks(view, CONTRIBUTION_CELLS, sys::C_API_PREDICT_CONTRIB, f)
     }
 }
 

@@ -46,7 +46,7 @@ use super::matrix::{Feature, Matrix};
 use super::params::Params;
 use super::prior::{ClassWeight, Prior};
 use super::split::Validation;
-use crate::define::Map;
+use crate::define::map::Map;
 use crate::define::model::{Calibration, Direction, Encodings, HeadKind, RejectInference};
 use crate::error::{Error, Result};
 

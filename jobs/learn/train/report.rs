@@ -62,6 +62,7 @@ pub struct Report {
     /// By gain, largest first.
     pub importances: Vec<Importance>,
     /// By mean size, largest first; none for heads that do not explain.
+    #[serde(default)]
     pub contributions: Vec<Contribution>,
     /// Things worth a look that did not stop the training.
     pub warnings: Vec<String>,
@@ -230,7 +231,7 @@ impl<'a, 'b> Findings<'a, 'b> {
             precision_recall: curves::precision_recall(&ranked),
             reliability: curves::reliability(&ranked),
             lift: curves::lift(&ranked),
-            histogram: curves::histogram(&labels, &probabilities, None, Some((0.0, 1.0)), HISTOGRAM_BINS)?,
+            histogram: curves::histogram(&labels, &probabilities, None, HISTOGRAM_BINS, Some((0.0, 1.0)))?,
         };
         if calibrator.kind() != calibrate::Kind::None {
             let error = |scores: &[f64]| {
