@@ -6,6 +6,8 @@ USERS ?= 5000
 DAYS  ?= 400
 SEED  ?= 1
 DATE  ?= 2025-06-30
+# A night before it, in which the models were trained that DATE's candidates are held to.
+WEEK_BEFORE ?= 2025-06-23
 RAW   ?= $(CURDIR)/raw
 LAKE  ?= $(CURDIR)/lake
 
@@ -38,7 +40,7 @@ READERS := "$(SCOREHOUSE_TOOLS)/readers/bin/python"
 PEERS := "$(SCOREHOUSE_PEERS)/bin/python"
 READERS_LAKE := $(CARGO_TARGET_DIR)/readers
 
-.PHONY: help setup build nightly test unit torture check readers fmt lint interop bench bench-peers clean-lake
+.PHONY: help setup build nightly test unit torture check gate-check readers fmt lint interop bench bench-peers clean-lake
 .NOTPARALLEL:
 
 help: ## this list
@@ -67,14 +69,20 @@ torture: setup ## 10,000 mutated files and definitions (TORTURE=n), then nights 
 check: build ## type-check the shipped definitions and run their examples
 	@$(SCOREHOUSE) check
 
-readers: build ## verify a small night's features; deltalake, DuckDB and Polars read its lake
-	@orchestration/setup.sh readers
+gate-check: build ## two small nights a week apart: the shipped models' candidates pass the gate (part of readers)
 	@rm -rf "$(READERS_LAKE)"
 	@$(SCOREHOUSE) generate --users 4000 --days 400 --seed 1 --date $(DATE) --raw "$(READERS_LAKE)/raw"
+	@$(SCOREHOUSE) nightly --date $(WEEK_BEFORE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
 	@$(SCOREHOUSE) nightly --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
+
+readers: gate-check ## verify a small night's features; deltalake, DuckDB and Polars read its lake
+	@orchestration/setup.sh readers
 	@$(SCOREHOUSE) verify --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
 	@$(SCOREHOUSE) verify --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake" --sample 25
-	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" SCOREHOUSE_RAW="$(READERS_LAKE)/raw" $(READERS) -m pytest -q -p no:cacheprovider tests/interop
+	@mkdir -p "$(READERS_LAKE)/learn"
+	@$(WITH_TOOLS) SCOREHOUSE_LEARN_INTEROP="$(READERS_LAKE)/learn" cargo test --locked -q --lib write_artifacts_for_python
+	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" SCOREHOUSE_RAW="$(READERS_LAKE)/raw" \
+	    SCOREHOUSE_LEARN_INTEROP="$(READERS_LAKE)/learn" $(READERS) -m pytest -q -p no:cacheprovider tests/interop
 
 fmt: setup ## format the code
 	@$(WITH_TOOLS) cargo fmt

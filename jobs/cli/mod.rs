@@ -6,10 +6,12 @@ mod backfill;
 mod check;
 mod common;
 mod erase;
+mod gate;
 mod generate;
 mod job;
 mod lineage;
 mod maintain;
+mod models;
 mod output;
 mod plan;
 mod query;
@@ -50,12 +52,18 @@ enum Command {
     Tables(job::Arguments),
     /// Features and sequences of every entity at the end of the date.
     Features(job::Arguments),
-    /// Train the models that are due.
+    /// Train the models that are due: candidates, which the gate judges.
     Train(job::Arguments),
+    /// Judge candidates; promote those that pass every check.
+    Gate(gate::Arguments),
     /// Scores and decisions by the champions.
     Score(job::Arguments),
-    /// The whole night: ingest, tables, features, train, score.
+    /// What has drifted since the champions were trained, and how past scores turned out.
+    Monitor(job::Arguments),
+    /// The whole night: ingest, tables, features, train, gate, score, monitor.
     Nightly(job::Arguments),
+    /// Versions of models: list, show, promote, rollback.
+    Models(models::Arguments),
     /// The nights of a range of dates, for less than they cost one by one.
     Backfill(backfill::Arguments),
     /// Erase an entity from everything below the lake's root, and prove it.
@@ -95,6 +103,9 @@ pub fn main() -> ExitCode {
         Command::Tables(arguments) => runtime.block_on(job::run("tables", arguments)),
         Command::Features(arguments) => runtime.block_on(job::run("features", arguments)),
         Command::Train(arguments) => runtime.block_on(job::run("train", arguments)),
+        Command::Gate(arguments) => runtime.block_on(gate::run(arguments)),
+        Command::Models(arguments) => runtime.block_on(models::run(arguments)),
+        Command::Monitor(arguments) => runtime.block_on(job::run("monitor", arguments)),
         Command::Score(arguments) => runtime.block_on(job::run("score", arguments)),
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
         Command::Backfill(arguments) => runtime.block_on(backfill::run(arguments)),

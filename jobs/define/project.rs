@@ -355,6 +355,17 @@ impl Project {
                 self.known(population, "spine.population", origin, out);
             }
         }
+        if let Label::Outcome { anchor: Some(anchor), .. } = &model.label {
+            let known = self.known(&anchor.table, "label.anchor.table", origin, out);
+            if known && anchor.event_time.is_none() && self.event_time(&anchor.table).is_none() {
+                let d = origin.at("label.anchor", format!("table {} has no event time", anchor.table));
+                out.push(d.expected("`event_time: <column>`"));
+            }
+            for column in anchor.matching.0.iter().filter(|column| !model.spine_key().contains(column)) {
+                let d = origin.at("label.anchor.match", "`match` names no key column of the spine");
+                out.push(d.expected_one_of(column, model.spine_key().iter().map(String::as_str)));
+            }
+        }
         if let Label::Outcome { table, event_time, matching, .. } = &model.label {
             if self.known(table, "label.table", origin, out) && event_time.is_none() && self.event_time(table).is_none()
             {

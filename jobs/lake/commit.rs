@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TableReference};
-use deltalake::kernel::{Action, Add, Transaction};
+use deltalake::kernel::{Action, Add, AddCDCFile, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use object_store::path::Path;
 use serde_json::{Map, Value};
@@ -67,13 +67,14 @@ pub(super) async fn commit(
     lake: &Lake,
     spec: &TableSpec,
     base: &Snapshot,
-    mut adds: Vec<Add>,
+    (mut adds, changes): (Vec<Add>, Vec<AddCDCFile>),
     replace: Replace,
     units: &[Unit],
     info: Map<String, Value>,
 ) -> Result<Outcome> {
     let unit = units.first().ok_or_else(|| Error::internal(format!("a commit to {} without a unit", spec.name)))?;
-    let paths = adds.iter().map(|add| Snapshot::path_of(lake, &spec.name, &add.path)).collect::<Result<Vec<_>>>()?;
+    let files = adds.iter().map(|add| &add.path).chain(changes.iter().map(|change| &change.path));
+    let paths = files.map(|path| Snapshot::path_of(lake, &spec.name, path)).collect::<Result<Vec<_>>>()?;
     if base.committed(&unit.key).await? == Some(unit.fingerprint) {
         lake.forget(&paths).await;
         return Ok(Outcome::AlreadyDone { version: base.version() });
@@ -84,7 +85,7 @@ pub(super) async fn commit(
         _ => {}
     }
     let actions = match actions(spec, base, &adds, &replace) {
-        Ok(actions) => actions,
+        Ok(actions) => [actions, changes.into_iter().map(Action::Cdc).collect()].concat(),
         Err(e) => {
             lake.forget(&paths).await;
             return Err(e);

@@ -12,6 +12,7 @@
 //! | `snapshot`, `sound` | reading: files, partitions, units; what of a foreign table can be read |
 //! | `provider`, `reader` | a DataFusion table, and its files by name |
 //! | `writer`, `encode`, `stats`, `commit` | writing |
+//! | `feed` | what a commit changed, row by row, for readers of a change feed |
 //! | `files`, `notes` | directories of plain files: model artifacts; files that come and go: runs under way |
 //! | `history`, `rewrite` | upkeep: what no version needs any longer; files written anew |
 //! | `failpoint` | places where tests end, fail or hold the process |
@@ -23,6 +24,7 @@ mod durable;
 mod encode;
 mod error;
 mod failpoint;
+mod feed;
 mod files;
 mod glob;
 mod history;
@@ -42,6 +44,7 @@ mod writer;
 
 pub use bounds::{Bounds, FileBounds};
 pub use commit::{Outcome, Replace, Unit};
+pub use feed::Change;
 pub use history::{History, Obsolete, Stored};
 pub use raw::{Raw, RawFile};
 pub use root::Lake;

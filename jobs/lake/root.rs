@@ -80,7 +80,12 @@ impl Lake {
     /// # Errors
     /// `Definition` if the table has another partition column, `Temporary` if storage fails.
     pub async fn writer(&self, spec: &TableSpec) -> Result<Writer> {
-        Writer::open(self, spec, super::encode::PART).await
+        Writer::open(self, spec, super::encode::PART, false).await
+    }
+
+    /// As [`Self::writer`]; a table that is created now gets a change feed, which [`Writer::changed`] fills.
+    pub async fn feed_writer(&self, spec: &TableSpec) -> Result<Writer> {
+        Writer::open(self, spec, super::encode::PART, true).await
     }
 
     pub(super) fn store(&self) -> &Arc<dyn ObjectStore> {

@@ -3,25 +3,33 @@
 //! Here the parts meet that do not know each other: definitions, lake, engine, learner. A job is a function from a
 //! [`job::Job`] (the compiled project, the lake, the night) to the lines of its result ([`job::Written`]).
 
+mod artifacts;
 pub mod attributes;
 pub mod audits;
 pub mod backfill;
 pub mod check;
+mod csv;
 pub mod erase;
 pub mod features;
 mod fingerprints;
+pub mod gate;
 pub mod generate;
 pub mod ingest;
 pub mod instants;
 pub mod job;
+mod label;
+pub mod learning;
 pub mod ledger;
 pub mod lineage;
 pub mod load;
 pub mod maintain;
+pub mod models;
+pub mod monitor;
 pub mod nightly;
 pub mod open;
 pub mod personal;
 pub mod plan;
+mod population;
 pub mod progress;
 pub mod query;
 pub mod registry;
@@ -34,6 +42,7 @@ pub mod sql_features;
 pub mod suppression;
 pub mod tables;
 pub mod train;
+mod training_set;
 mod underway;
 pub mod vectors;
 pub mod verify;

@@ -27,7 +27,20 @@ use crate::error::{Error, Result};
 use crate::lake::Lake;
 
 /// Folders of the lake that hold tables by name.
-const FOLDERS: [&str; 7] = ["tables", "features", "sequences", "scores", "quarantine", "training_sets", "labels"];
+const FOLDERS: [&str; 12] = [
+    "tables",
+    "features",
+    "sequences",
+    "scores",
+    "scores_current",
+    "gates",
+    "differences",
+    "fairness",
+    "monitoring",
+    "quarantine",
+    "training_sets",
+    "labels",
+];
 
 /// Runs one query and collects its rows.
 pub async fn run(profile: &Profile, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>)> {

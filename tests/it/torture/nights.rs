@@ -21,6 +21,7 @@ inputs: [pays.*]
 head: {kind: lightgbm, rounds: 4, early_stopping: 0, params: {min_data_in_leaf: 2, min_data_in_bin: 1}}
 validation: {kind: cross_validation, folds: 2}
 decisions: [{action: wait, below: 0.5}, {action: write}]
+gate: {checks: {rank_agreement: {min: -1}, action_changes: {max: 1}, coverage: {min: 0}}}
 retrain: 2d
 ";
 
