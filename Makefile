@@ -39,8 +39,10 @@ SCOREHOUSE := "$(CARGO_TARGET_DIR)/debug/scorehouse"
 READERS := "$(SCOREHOUSE_TOOLS)/readers/bin/python"
 PEERS := "$(SCOREHOUSE_PEERS)/bin/python"
 READERS_LAKE := $(CARGO_TARGET_DIR)/readers
+PAGES := $(CARGO_TARGET_DIR)/pages
 
-.PHONY: help setup build nightly test unit torture check gate-check readers fmt lint interop bench bench-peers clean-lake
+.PHONY: help setup build nightly test unit torture check gate-check readers pages fmt lint interop bench bench-peers \
+    clean-lake
 .NOTPARALLEL:
 
 help: ## this list
@@ -56,7 +58,7 @@ nightly: build ## generate events, run the night on a local lake, show what was 
 	@$(SCOREHOUSE) generate --users $(USERS) --days $(DAYS) --seed $(SEED) --date $(DATE) --raw "$(RAW)"
 	@$(SCOREHOUSE) nightly --date $(DATE) --raw "$(RAW)" --lake "$(LAKE)"
 
-test: unit check readers ## every test that needs no server
+test: unit check readers pages ## every test that needs no server
 
 unit: setup ## unit and integration tests (T=name for some of them)
 	@$(WITH_TOOLS) cargo test --locked $(T)
@@ -83,6 +85,12 @@ readers: gate-check ## verify a small night's features; deltalake, DuckDB and Po
 	@$(WITH_TOOLS) SCOREHOUSE_LEARN_INTEROP="$(READERS_LAKE)/learn" cargo test --locked -q --lib write_artifacts_for_python
 	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" SCOREHOUSE_RAW="$(READERS_LAKE)/raw" \
 	    SCOREHOUSE_LEARN_INTEROP="$(READERS_LAKE)/learn" $(READERS) -m pytest -q -p no:cacheprovider tests/interop
+
+pages: readers ## reports in a headless Chromium: a sample with every section, and those of the small night
+	@orchestration/setup.sh browser
+	@rm -rf "$(PAGES)"
+	@$(WITH_TOOLS) SCOREHOUSE_PAGES="$(PAGES)" cargo test --quiet --locked --lib pages_are_written
+	@SCOREHOUSE_PAGES="$(PAGES):$(READERS_LAKE)/lake/reports" $(READERS) -m pytest -q -p no:cacheprovider tests/browser
 
 fmt: setup ## format the code
 	@$(WITH_TOOLS) cargo fmt

@@ -16,6 +16,7 @@ mod output;
 mod plan;
 mod query;
 mod replay;
+mod report;
 mod rotate;
 mod verify;
 mod why;
@@ -60,7 +61,9 @@ enum Command {
     Score(job::Arguments),
     /// What has drifted since the champions were trained, and how past scores turned out.
     Monitor(job::Arguments),
-    /// The whole night: ingest, tables, features, train, gate, score, monitor.
+    /// Pages that people read: what became of each model in a night.
+    Report(report::Arguments),
+    /// The whole night: ingest, tables, features, train, gate, score, monitor, report.
     Nightly(job::Arguments),
     /// Versions of models: list, show, promote, rollback.
     Models(models::Arguments),
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Models(arguments) => runtime.block_on(models::run(arguments)),
         Command::Monitor(arguments) => runtime.block_on(job::run("monitor", arguments)),
         Command::Score(arguments) => runtime.block_on(job::run("score", arguments)),
+        Command::Report(arguments) => runtime.block_on(report::run(arguments)),
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
         Command::Backfill(arguments) => runtime.block_on(backfill::run(arguments)),
         Command::Erase(arguments) => runtime.block_on(erase::run(arguments)),

@@ -13,13 +13,15 @@
 //! | `provider`, `reader` | a DataFusion table, and its files by name |
 //! | `writer`, `encode`, `stats`, `commit` | writing |
 //! | `feed` | what a commit changed, row by row, for readers of a change feed |
-//! | `files`, `notes` | directories of plain files: model artifacts; files that come and go: runs under way |
+//! | `files`, `documents` | directories of plain files: model artifacts; files that people read: reports |
+//! | `notes` | files that come and go: runs under way |
 //! | `history`, `rewrite` | upkeep: what no version needs any longer; files written anew |
 //! | `failpoint` | places where tests end, fail or hold the process |
 //! | `raw` | raw input files by location pattern, `glob` the pattern |
 
 mod bounds;
 mod commit;
+mod documents;
 mod durable;
 mod encode;
 mod error;

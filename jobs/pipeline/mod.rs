@@ -34,6 +34,7 @@ pub mod progress;
 pub mod query;
 pub mod registry;
 pub mod replay;
+pub mod report;
 pub mod rotation;
 pub mod runs;
 pub mod score;
