@@ -6,6 +6,7 @@ mod backfill;
 mod check;
 mod common;
 mod erase;
+mod experiment;
 mod gate;
 mod generate;
 mod job;
@@ -71,6 +72,8 @@ enum Command {
     Backfill(backfill::Arguments),
     /// Erase an entity from everything below the lake's root, and prove it.
     Erase(erase::Arguments),
+    /// Compare variants of a model on identical rows.
+    Experiment(experiment::Arguments),
     /// Pack small files, write checkpoints, and remove what nobody may ask for any longer.
     Maintain(maintain::Arguments),
     /// What a column, feature or model comes from and goes into.
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
         Command::Backfill(arguments) => runtime.block_on(backfill::run(arguments)),
         Command::Erase(arguments) => runtime.block_on(erase::run(arguments)),
+        Command::Experiment(arguments) => runtime.block_on(experiment::run(arguments)),
         Command::Maintain(arguments) => runtime.block_on(maintain::run(arguments)),
         Command::Lineage(arguments) => lineage::run(arguments),
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),

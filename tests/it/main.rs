@@ -10,6 +10,7 @@ mod backfill;
 mod bad_definitions;
 mod bad_input;
 mod erase;
+mod experiment;
 mod functions;
 mod gate;
 mod guarantees;
