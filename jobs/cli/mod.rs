@@ -14,6 +14,7 @@ mod output;
 mod plan;
 mod query;
 mod replay;
+mod rotate;
 mod verify;
 mod why;
 
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::error::{Error, Kind};
+use crate::panics::contained;
 
 /// Nightly point-in-time features, models, scores and decisions: raw event Parquet in, Delta tables out.
 ///
@@ -85,7 +87,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Error::from(error)),
     };
-    let outcome = match arguments.job {
+    let outcome = contained(|| match arguments.job {
         Command::Generate(arguments) => generate::run(arguments),
         Command::Check(arguments) => runtime.block_on(check::run(arguments)),
         Command::Plan(arguments) => runtime.block_on(plan::run(arguments)),
@@ -103,7 +105,10 @@ pub fn main() -> ExitCode {
         Command::Replay(arguments) => runtime.block_on(replay::run(arguments)),
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
         Command::Why(arguments) => runtime.block_on(why::run(arguments)),
-    };
+    });
+    // A bug, which the scheduler knows by its code.
+    let outcome =
+        outcome.unwrap_or_else(|said| Err(Error::internal(format!("{said}\n  help: report it with this text"))));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),

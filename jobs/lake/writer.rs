@@ -20,6 +20,7 @@ use super::encode::{Encoding, properties};
 use super::root::Lake;
 use super::schema::{TableSpec, file_schema};
 use super::snapshot::Snapshot;
+use super::sound;
 use crate::error::{Context, Error, Result};
 
 /// Batches that wait for their encoder.
@@ -50,6 +51,9 @@ impl Writer {
     pub(super) async fn open(lake: &Lake, spec: &TableSpec, prefix: &'static str) -> Result<Writer> {
         let schema = spec.canonical()?;
         let base = base(lake, spec).await?;
+        let append_only = base.state().metadata().configuration().get("delta.appendOnly");
+        let is_append_only = append_only.is_some_and(|value| value == "true");
+        sound::writable(&spec.name, base.version(), base.state().protocol(), is_append_only)?;
         if base.partition_by() != spec.partition_by.as_deref() {
             return Err(Error::definition(format!(
                 "table {} is partitioned by {:?} and was to be partitioned by {:?}: move the old table away",
@@ -58,12 +62,13 @@ impl Writer {
                 spec.partition_by
             )));
         }
+        let stored = file_schema(&schema, spec.partition_by.as_deref());
         let encoding = Encoding {
             store: Arc::clone(lake.store()),
             root: lake.path_of(&spec.name)?,
-            schema: file_schema(&schema, spec.partition_by.as_deref()),
+            properties: properties(spec, &stored)?,
+            schema: stored,
             partition_by: spec.partition_by.clone(),
-            properties: properties(spec)?,
             prefix,
             cancelled: AtomicBool::new(false),
         };
@@ -113,7 +118,13 @@ impl Writer {
     ///
     /// # Errors
     /// `Temporary` if another writer committed in between (run again on the new version) or storage fails.
-    pub async fn commit(mut self, replace: Replace, unit: &Unit, info: Map<String, Value>) -> Result<Outcome> {
+    pub async fn commit(self, replace: Replace, unit: &Unit, info: Map<String, Value>) -> Result<Outcome> {
+        self.commit_units(replace, std::slice::from_ref(unit), info).await
+    }
+
+    /// As [`Writer::commit`], for what is several units of work at once. They are done together or not at all, so that the
+    /// first stands for all of them.
+    pub async fn commit_units(mut self, replace: Replace, units: &[Unit], info: Map<String, Value>) -> Result<Outcome> {
         self.open = None;
         while let Some(encoded) = self.encoders.join_next().await {
             let adds = encoded.map_err(|e| Error::internal(format!("an encoder ended: {e}")))?;
@@ -121,7 +132,7 @@ impl Writer {
         }
         self.done.sort_by(|a, b| a.path.cmp(&b.path));
         let adds = std::mem::take(&mut self.done);
-        commit::commit(&self.lake, &self.spec, &self.base, adds, replace, unit, info).await
+        commit::commit(&self.lake, &self.spec, &self.base, adds, replace, units, info).await
     }
 
     fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch> {

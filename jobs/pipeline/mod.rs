@@ -28,6 +28,7 @@ pub mod progress;
 pub mod query;
 pub mod registry;
 pub mod replay;
+pub mod rotation;
 pub mod runs;
 pub mod score;
 pub mod spine;

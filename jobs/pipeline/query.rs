@@ -18,8 +18,10 @@ use datafusion::sql::resolve::resolve_table_references;
 
 use super::features::state::SUFFIX;
 use super::open;
+use super::rotation;
 use crate::define::diagnostic::nearest;
 use crate::define::profile::Profile;
+use crate::define::types::OWN_TABLES;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::lake::Lake;
@@ -30,6 +32,7 @@ const FOLDERS: [&str; 7] = ["tables", "features", "sequences", "scores", "quaran
 /// Runs one query and collects its rows.
 pub async fn run(profile: &Profile, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>)> {
     let (lake, session) = (open::lake(profile)?, open::session(profile)?);
+    rotation::refuse(&lake).await?;
     let mut statements = DFParser::parse_sql(sql).map_err(wrong)?;
     let statement = match (statements.pop_front(), statements.len()) {
         (Some(statement), 0) => statement,
@@ -109,7 +112,7 @@ pub async fn names(lake: &Lake) -> Result<Vec<String>> {
             names.push(if folder == "tables" { name } else { format!("{folder}.{name}") });
         }
     }
-    for name in ["runs", "manifest", "registry", "audits", "erasures", "suppressions"] {
+    for name in OWN_TABLES {
         if lake.snapshot(name).await?.is_some() {
             names.push(name.to_string());
         }

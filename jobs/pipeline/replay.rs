@@ -20,6 +20,7 @@ pub use trail::Step;
 use trail::{Commit, Trail};
 
 use super::job::{Job, Pins};
+use super::rotation;
 use super::score::{self, NO_CHAMPION};
 use super::verify::difference::{Difference, differences};
 use super::{features, fingerprints, spine, vectors, why};
@@ -89,6 +90,7 @@ impl Answer {
 /// `Definition` for a model that there is not; `Data` if the entity was not scored. What is missing further back, or
 /// differs, is in the answer.
 pub async fn run(job: &Job, question: Question<'_>) -> Result<Answer> {
+    rotation::refuse(&job.lake).await?;
     let model = job.project.models.get(question.model).ok_or_else(|| unknown(job, question.model))?;
     let mut trail = Trail::new(job);
     let path = format!("scores/{}", model.name);

@@ -76,7 +76,7 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
         description: format!("Scores and decisions of model {}, a row per decision and night.", model.name),
         schema: batch.schema(),
         partition_by: Some("logical_date".into()),
-        no_statistics: model.entity.clone(),
+        no_statistics: job.project.identifying(&path, &batch.schema()),
     };
     let mut writer = job.lake.writer(&spec).await?;
     writer.write(&batch).await?;

@@ -165,6 +165,42 @@ fn killed_at_any_time_it_goes_on() {
     }
 }
 
+/// What later nights add to tables before an earlier night is trained and scored, that night does not see.
+#[test]
+fn models_decide_what_they_would_have_decided_night_by_night() {
+    let world = delivered();
+    let label = "label: {table: payments, where: amount > 50, horizon: 1d}";
+    let model = crate::torture::nights::MODEL.replace("label: {table: payments, horizon: 1d}", label);
+    world.write("models/again.yaml", &model);
+    for day in 0..12 {
+        let rows: Vec<Pay> = (0..10)
+            .map(|n| at(&format!("m{day}-{n}"), &format!("w{n}"), day, if (n * 3 + day) % 4 < 2 { 2000 } else { 8000 }))
+            .collect();
+        deliver(&world, &format!("day={}/more.parquet", date(day)), &rows);
+    }
+    let one_by_one = beside(&world);
+    nights(&one_by_one, 4..12);
+    backfill(&world, 4, 11, &[]).ok();
+    same(&world, &one_by_one);
+    for (table, columns) in
+        [("scores.again", "logical_date, user_id, probability, score, decision"), ("training_sets.again", "*")]
+    {
+        let sql = format!("select {columns} from {table} order by 1, 2, 3");
+        let (found, expected) = (world.query(&sql), one_by_one.query(&sql));
+        assert!(!expected.is_empty(), "{table} is empty");
+        let told = |rows: Vec<Value>| -> Vec<Value> {
+            let without = |mut row: Value| {
+                row.as_object_mut().unwrap().retain(|name, _| !name.contains("version") && name != "run_id");
+                row
+            };
+            rows.into_iter().map(without).collect()
+        };
+        assert_eq!(told(found), told(expected), "{table}");
+    }
+    let ways = world.query("select outputs from runs where job = 'features-ahead'");
+    assert!(ways.iter().any(|row| row["outputs"].as_str().unwrap().contains("\"nights\":7")), "{ways:#?}");
+}
+
 #[test]
 fn a_range_that_ends_before_it_begins_is_refused() {
     let world = world();

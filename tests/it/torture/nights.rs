@@ -68,10 +68,22 @@ impl Nights {
 
     pub fn command(&self, night: usize, lake: &Path) -> Command {
         let mut command = scorehouse(&["nightly", "--json", "--date", &date(night)]);
+        self.place(&mut command, night, lake);
+        command
+    }
+
+    /// This project and lake, and the raw files as a night finds them.
+    pub fn place(&self, command: &mut Command, night: usize, lake: &Path) {
         command.arg("--project").arg(self.project()).arg("--lake").arg(lake);
         command.arg("--raw").arg(self.dir.path().join(format!("raw-{night}")));
         command.env_remove("SCOREHOUSE_FAILPOINT");
-        command
+    }
+
+    /// A profile that keeps history for so long.
+    pub fn profile(&self, retention: &str) -> PathBuf {
+        let path = self.dir.path().join(format!("keeps-{retention}.yaml"));
+        std::fs::write(&path, format!("lake: lake\nraw: raw\nreplay_retention: {retention}\n")).unwrap();
+        path
     }
 
     pub fn project(&self) -> PathBuf {
