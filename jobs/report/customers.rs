@@ -68,7 +68,11 @@ pub fn customers(customers: &Customers) -> Result<Markup> {
     };
     Ok(html! {
         div #controls.controls hidden {
-            label { "Search" input #search type="search" placeholder="Customer, action, reason" autocomplete="off" spellcheck="false"; }
+            label {
+                "Search"
+                input #search type="search" placeholder="Customer, action, reason" autocomplete="off"
+                    spellcheck="false";
+            }
             @for column in columns.iter().filter(|column| column.kind == "choice") {
                 label { (column.label) select data-column=(column.name) { option value="" { "all" } } }
             }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::charts;
 use super::format::{count, optional, percent};
-use super::html::{metric_name, number, scroll};
+use super::html::{head, metric_name, note, number, scroll};
 use super::page::{Attribute, Contributions, Fairness, Importances};
 use crate::error::Result;
 
@@ -27,7 +27,11 @@ pub fn contributions(contributions: &Contributions) -> Result<Markup> {
 }
 
 pub fn fairness(fairness: &Fairness) -> Markup {
-    html! { @for attribute in &fairness.attributes { (scroll(&format!("Fairness by {}", attribute.name), &groups(attribute))) } }
+    html! {
+        @for attribute in &fairness.attributes {
+            (scroll(&format!("Fairness by {}", attribute.name), &groups(attribute)))
+        }
+    }
 }
 
 fn groups(attribute: &Attribute) -> Markup {
@@ -39,17 +43,11 @@ fn groups(attribute: &Attribute) -> Markup {
                     " · " (metric_name(measure)) ": largest difference " (optional(*difference, percent))
                 }
             }
-            thead { tr {
-                th scope="col" { "Group" }
-                th.number scope="col" { "People" }
-                th.number scope="col" { "Favourable action" }
-                th.number scope="col" { "Good outcomes" }
-                th.number scope="col" { "Favourable among them" }
-            } }
+            (head(&["Group"], &["People", "Favourable action", "Good outcomes", "Favourable among them"]))
             tbody {
                 @for group in &attribute.groups {
                     tr {
-                        th scope="row" { (group.name) @if !group.compared { span.note { "too few to be compared" } } }
+                        th scope="row" { (group.name) @if !group.compared { (note("too few to be compared")) } }
                         (number(&count(group.rows)))
                         (number(&optional(group.favourable, percent)))
                         (number(&count(group.good)))

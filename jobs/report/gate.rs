@@ -3,27 +3,22 @@
 use maud::{Markup, html};
 
 use super::format::{self, count, metric, optional, share_of};
-use super::html::{metric_name, number, pill, scroll};
+use super::html::{head, metric_name, note, number, pill, scroll};
 use super::page::{ActionChanges, Check, Gate, Status};
 
 pub fn checks(gate: &Gate) -> Markup {
     let of = |status: Status| gate.checks.iter().filter(|check| check.status == status).count();
     let (passed, failed, skipped) = (of(Status::Pass), of(Status::Fail), of(Status::Skipped));
     let intervals = gate.checks.iter().any(|check| check.low.is_some());
+    let interval = intervals.then_some("Interval of the change");
+    let numbers: Vec<&str> =
+        ["Candidate", "Champion", "Change"].into_iter().chain(interval).chain(["Threshold"]).collect();
     scroll(
         "Checks of the gate",
         &html! {
             table {
                 caption { (passed) " passed, " (failed) " failed, " (skipped) " skipped" }
-                thead { tr {
-                    th scope="col" { "Check" }
-                    th scope="col" { "Status" }
-                    th.number scope="col" { "Candidate" }
-                    th.number scope="col" { "Champion" }
-                    th.number scope="col" { "Change" }
-                    @if intervals { th.number scope="col" { "Interval of the change" } }
-                    th.number scope="col" { "Threshold" }
-                } }
+                (head(&["Check", "Status"], &numbers))
                 tbody { @for check in &gate.checks { (row(check, intervals)) } }
             }
         },
@@ -38,7 +33,7 @@ fn row(check: &Check, intervals: bool) -> Markup {
         tr class=[(check.status == Status::Fail).then_some("failed")] {
             th.text scope="row" {
                 (metric_name(&check.metric))
-                @if !check.note.is_empty() { span.note { (check.note) } }
+                (note(&check.note))
             }
             td { (pill(check.status)) }
             (number(&optional(check.candidate, metric)))
@@ -58,7 +53,10 @@ pub fn action_matrix(changes: &ActionChanges) -> Markup {
         "Action changes",
         &html! {
             table.matrix {
-                caption { (count(all - kept)) " of " (count(all)) " customers (" (share_of(all - kept, all)) ") would get another action" }
+                caption {
+                    (count(all - kept)) " of " (count(all)) " customers (" (share_of(all - kept, all))
+                    ") would get another action"
+                }
                 thead { tr {
                     th scope="col" { "Live action ↓ · candidate →" }
                     @for action in &changes.actions { th.number scope="col" { (action) } }
@@ -70,7 +68,9 @@ pub fn action_matrix(changes: &ActionChanges) -> Markup {
                         tr {
                             th scope="row" { (action) }
                             @for (other, count_of) in counts.iter().enumerate() {
-                                td class=(shade(index == other, *count_of, all)) title=(share_of(*count_of, all)) { (count(*count_of)) }
+                                td class=(shade(index == other, *count_of, all)) title=(share_of(*count_of, all)) {
+                                    (count(*count_of))
+                                }
                             }
                             td.number { (count(whole)) }
                         }

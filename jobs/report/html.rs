@@ -28,7 +28,8 @@ pub struct Part<'a> {
 /// The whole page. `body` has the `main` element.
 pub fn document(title: &str, body: &Markup) -> String {
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:; base-uri 'none'; form-action 'none'",
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:; base-uri 'none'; \
+         form-action 'none'",
         hash(STYLE),
         hash(SCRIPT)
     );
@@ -84,6 +85,23 @@ pub fn section<T>(part: &Part, content: &Section<T>, render: impl FnOnce(&T) -> 
 /// Wide tables scroll inside their own box, which the keyboard reaches.
 pub fn scroll(label: &str, table: &Markup) -> Markup {
     html! { div.scroll role="region" aria-label=(label) tabindex="0" { (table) } }
+}
+
+/// The head of a table: columns of texts, then columns of numbers.
+pub fn head(texts: &[&str], numbers: &[&str]) -> Markup {
+    html! {
+        thead {
+            tr {
+                @for name in texts { th scope="col" { (name) } }
+                @for name in numbers { th.number scope="col" { (name) } }
+            }
+        }
+    }
+}
+
+/// A small text below a value; nothing where there is none.
+pub fn note(text: &str) -> Markup {
+    html! { @if !text.is_empty() { span.note { (text) } } }
 }
 
 /// A cell with a number, to the right.

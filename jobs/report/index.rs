@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::format::{count, metric, optional};
-use super::html::{document, none, number, scroll, theme_button};
+use super::html::{document, head, none, note, number, scroll, theme_button};
 use super::model::outcome;
 use super::page::{Index, Summary};
 
@@ -11,7 +11,10 @@ use super::page::{Index, Summary};
 pub fn index(page: &Index) -> String {
     let body = html! {
         header.top {
-            div.title { div { h1 { "Models" } p.description { "The last report of each model, and all earlier ones." } } (theme_button()) }
+            div.title {
+                div { h1 { "Models" } p.description { "The last report of each model, and all earlier ones." } }
+                (theme_button())
+            }
         }
         main #main tabindex="-1" {
             @if page.models.is_empty() {
@@ -43,11 +46,10 @@ fn models(models: &[Summary]) -> Markup {
     html! {
         table {
             caption { (models.len()) " " @if models.len() == 1 { "model" } @else { "models" } }
-            thead { tr {
-                th scope="col" { "Model" } th scope="col" { "Night" } th scope="col" { "Verdict" } th scope="col" { "Champion" }
-                th.number scope="col" { "ROC AUC" } th.number scope="col" { "Average precision" }
-                th.number scope="col" { "Failed checks" } th.number scope="col" { "Warnings" } th.number scope="col" { "Scored" }
-            } }
+            (head(
+                &["Model", "Night", "Verdict", "Champion"],
+                &["ROC AUC", "Average precision", "Failed checks", "Warnings", "Scored"],
+            ))
             tbody { @for model in models { (row(model)) } }
         }
     }
@@ -59,13 +61,15 @@ fn row(summary: &Summary) -> Markup {
         tr {
             th scope="row" {
                 a href=(link(&summary.model, &summary.date)) { (summary.model) }
-                @if !summary.description.is_empty() { span.note { (summary.description) } }
+                (note(&summary.description))
             }
             td { (summary.date) }
-            td { span class=(format!("pill {class}")) { (word) } @if !summary.note.is_empty() { span.note { (summary.note) } } }
+            td { span class=(format!("pill {class}")) { (word) } (note(&summary.note)) }
             td { @match &summary.champion { Some(champion) => code { (champion) }, None => (none()) } }
             (number(&optional(summary.roc_auc, metric))) (number(&optional(summary.average_precision, metric)))
-            td.number { @if summary.checks == 0 { (none()) } @else { (count(summary.failed)) " of " (count(summary.checks)) } }
+            td.number {
+                @if summary.checks == 0 { (none()) } @else { (count(summary.failed)) " of " (count(summary.checks)) }
+            }
             (number(&count(summary.warnings))) (number(&count(summary.scored)))
         }
     }

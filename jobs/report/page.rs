@@ -319,8 +319,8 @@ pub struct Contribution {
     pub mean_absolute: f64,
     /// Which way it moves these rows against those of training.
     pub mean: f64,
-    /// Of a sample of rows, where there is one: a row's contribution, and where its value lies among the others' (0 lowest, 1 highest; none for a category or a
-    /// missing value).
+    /// Of a sample of rows, where there is one: a row's contribution, and where its value lies among the others' (0
+    /// lowest, 1 highest; none for a category or a missing value).
     pub points: Vec<(f64, Option<f64>)>,
 }
 

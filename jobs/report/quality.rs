@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::charts;
 use super::format::{count, interval, metric, optional, percent, share_of};
-use super::html::{metric_name, none, number, scroll};
+use super::html::{head, metric_name, none, note, number, scroll};
 use super::page::{Calibration, Curves, Distribution, Lift, Measured, Quality, Reliability};
 use crate::error::Result;
 
@@ -48,7 +48,7 @@ fn table(quality: &Quality) -> Markup {
                     tr {
                         th scope="row" { (segment.name) }
                         (number(&count(segment.rows)))
-                        td.number { (count(segment.positives)) span.note { (share_of(segment.positives, segment.rows)) } }
+                        td.number { (count(segment.positives)) (note(&share_of(segment.positives, segment.rows))) }
                         @for measured in &segment.values { (value(measured)) }
                     }
                 }
@@ -65,7 +65,7 @@ fn value(measured: &Measured) -> Markup {
                 Some(value) => (metric(value)),
                 None => (none()),
             }
-            @if !between.is_empty() { span.note { (between) } }
+            (note(&between))
         }
     }
 }
@@ -86,7 +86,7 @@ fn parts(quality: &Quality) -> Markup {
                     tr {
                         th scope="row" { (part.name) }
                         (number(&count(part.rows)))
-                        td.number { (count(part.positives)) span.note { (share_of(part.positives, part.rows)) } }
+                        td.number { (count(part.positives)) (note(&share_of(part.positives, part.rows))) }
                         td { (part.from) }
                         td { (part.to) }
                     }
@@ -101,7 +101,10 @@ pub fn curves(curves: &Curves) -> Result<Markup> {
         p.note { "Of " (curves.rows) ". Base rate " (percent(curves.base_rate)) "." }
         div.grid {
             figure { figcaption { "ROC" } (charts::roc(&curves.roc)?) }
-            figure { figcaption { "Precision and recall" } (charts::precision_recall(&curves.precision_recall, curves.base_rate)?) }
+            figure {
+                figcaption { "Precision and recall" }
+                (charts::precision_recall(&curves.precision_recall, curves.base_rate)?)
+            }
         }
     })
 }
@@ -127,12 +130,7 @@ fn bins(line: &Reliability) -> Markup {
     html! {
         table.narrow {
             caption { "Calibration error " (optional(line.error, metric)) }
-            thead { tr {
-                th.number scope="col" { "Predicted" }
-                th.number scope="col" { "Observed" }
-                th.number scope="col" { "Interval, 95%" }
-                th.number scope="col" { "Rows" }
-            } }
+            (head(&[], &["Predicted", "Observed", "Interval, 95%", "Rows"]))
             tbody {
                 @for bin in &line.bins {
                     tr {
@@ -152,7 +150,10 @@ pub fn distributions(distributions: &[Distribution]) -> Result<Markup> {
         p.note { "Each outline is a share of its own rows." }
         div.grid {
             @for (index, distribution) in distributions.iter().enumerate() {
-                figure { figcaption { (distribution.rows) } (charts::distribution(&format!("distribution-{index}"), distribution)?) }
+                figure {
+                    figcaption { (distribution.rows) }
+                    (charts::distribution(&format!("distribution-{index}"), distribution)?)
+                }
             }
         }
     })
@@ -166,10 +167,7 @@ pub fn lift(lift: &Lift) -> Result<Markup> {
             (scroll("Lift by decile", &html! {
                 table.narrow {
                     caption { "Deciles, highest probabilities first; base rate " (percent(lift.base_rate)) }
-                    thead { tr {
-                        th.number scope="col" { "Decile" } th.number scope="col" { "Rows" } th.number scope="col" { "Positive" }
-                        th.number scope="col" { "Rate" } th.number scope="col" { "Lift" } th.number scope="col" { "Found so far" }
-                    } }
+                    (head(&[], &["Decile", "Rows", "Positive", "Rate", "Lift", "Found so far"]))
                     tbody { @for (index, decile) in lift.deciles.iter().enumerate() { tr {
                         th.number scope="row" { (index + 1) }
                         (number(&count(decile.rows))) (number(&count(decile.positives)))

@@ -15,7 +15,8 @@ pub fn lift(shown: &Lift) -> Result<Markup> {
     let top = largest(deciles.iter().map(|d| d.lift), 1.0).max(1.0) * 1.12;
     let words: Vec<String> = deciles.iter().enumerate().map(|(i, d)| format!("{}: {:.2}", i + 1, d.lift)).collect();
     let desc = format!(
-        "Rate of the outcome over the base rate of {}, from the decile with the highest probabilities to the lowest. {}.",
+        "Rate of the outcome over the base rate of {}, from the decile with the highest probabilities to the lowest. \
+         {}.",
         percent(shown.base_rate),
         words.join(", ")
     );

@@ -49,7 +49,8 @@ macro_rules! palette {
 palette! {
     INK 1 "--ink", MUTED 2 "--muted", GRID 3 "--grid", ONE 4 "--one", TWO 5 "--two", POSITIVE 6 "--positive",
     WARN 7 "--warn", FAIL 8 "--fail",
-    SHADE_0 20 "--shade-0", SHADE_1 21 "--shade-1", SHADE_2 22 "--shade-2", SHADE_3 23 "--shade-3", SHADE_4 24 "--shade-4",
+    SHADE_0 20 "--shade-0", SHADE_1 21 "--shade-1", SHADE_2 22 "--shade-2", SHADE_3 23 "--shade-3",
+    SHADE_4 24 "--shade-4",
 }
 
 /// Colours of a value's rank, lowest to highest.
@@ -102,7 +103,7 @@ pub fn figure(figure: &Figure, draw: impl for<'a> FnOnce(&Area<'a>, &mut Vec<Hit
     let (width, height) = figure.size;
     let (title, desc) = (format!("{}-title", figure.id), format!("{}-desc", figure.id));
     Ok(html! {
-        svg class="chart" viewBox=(format!("0 0 {width} {height}")) role="img" aria-labelledby=(format!("{title} {desc}")) {
+        svg.chart viewBox=(format!("0 0 {width} {height}")) role="img" aria-labelledby=(format!("{title} {desc}")) {
             title id=(title) { (figure.title) }
             desc id=(desc) { (figure.desc) }
             (PreEscaped(themed(body)))
@@ -201,7 +202,11 @@ pub fn legend<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str, &'a str)>
     html! {
         ul.legend {
             @for (class, name, note) in entries {
-                li { span class=(format!("key {class}")) aria-hidden="true" {} (name) @if !note.is_empty() { " " span.note { (note) } } }
+                li {
+                    span class=(format!("key {class}")) aria-hidden="true" {}
+                    (name)
+                    @if !note.is_empty() { " " span.note { (note) } }
+                }
             }
         }
     }
