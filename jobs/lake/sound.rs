@@ -14,7 +14,8 @@ use crate::error::{Context, Error, Result};
 const READER: i32 = 1;
 const WRITER: i32 = 2;
 
-const HELP: &str = "help: restore the table's `_delta_log` from a backup, or move the table away and build it anew";
+const HELP: &str = "help: restore the table's `_delta_log` from a backup, or move the table away and build it anew; where \
+                    only a checkpoint is broken and no entry is missing, removing it and `_last_checkpoint` will do";
 
 /// Looks at the names and sizes of a table's log. False if there is no table.
 ///
