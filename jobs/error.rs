@@ -91,6 +91,18 @@ impl Error {
         self.kind
     }
 
+    /// One of ours among the causes of another library's error.
+    pub fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(ours) = error.downcast_ref::<Error>() {
+                return Some(ours);
+            }
+            cause = error.source();
+        }
+        None
+    }
+
     /// What was being done when the error came up; the outermost is printed first.
     pub fn context(mut self, doing: impl Into<String>) -> Self {
         self.context.push(doing.into());
@@ -164,12 +176,18 @@ impl From<DataFusionError> for Error {
                 Ok(inner) => Error::from(inner),
                 Err(shared) => Error::new(datafusion_kind(&shared), shared.strip_backtrace()),
             },
-            other => Error::new(datafusion_kind(&other), other.strip_backtrace()).caused_by(other),
+            other => match Error::within(&other) {
+                Some(ours) => Error::new(ours.kind, ours.to_string()),
+                None => Error::new(datafusion_kind(&other), other.strip_backtrace()).caused_by(other),
+            },
         }
     }
 }
 
 fn datafusion_kind(error: &DataFusionError) -> Kind {
+    if let Some(ours) = Error::within(error) {
+        return ours.kind;
+    }
     match error {
         DataFusionError::Shared(inner) => datafusion_kind(inner),
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => datafusion_kind(inner),

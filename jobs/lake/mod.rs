@@ -7,7 +7,8 @@
 //! | file | what |
 //! |---|---|
 //! | `root` | the root URL, its object store, the address of a table |
-//! | `durable` | a local object store whose writes survive a power cut |
+//! | `cloud`, `remote`, `recent` | an object store in the cloud: from options, with commits that know themselves, kept in part |
+| `durable` | a local object store whose writes survive a power cut |
 //! | `schema` | Arrow schema and documentation ⇄ Delta metadata |
 //! | `snapshot`, `provider` | reading: files, partitions, units; a DataFusion table |
 //! | `writer`, `encode`, `stats`, `commit` | writing |
@@ -17,6 +18,7 @@
 //! | `raw` | raw input files by location pattern, `glob` the pattern |
 
 mod bounds;
+mod cloud;
 mod commit;
 mod durable;
 mod encode;
@@ -28,6 +30,8 @@ mod history;
 mod notes;
 mod provider;
 mod raw;
+mod recent;
+mod remote;
 mod rewrite;
 mod root;
 mod schema;

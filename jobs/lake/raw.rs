@@ -11,8 +11,9 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
+use super::cloud;
 use super::glob::Pattern;
-use super::root::{remote_store, root_url};
+use super::root::root_url;
 use crate::error::{Context, Error, Result};
 
 /// The root of the raw input.
@@ -53,7 +54,7 @@ impl Raw {
             Ok(path) if url.scheme() == "file" => Storage::Local(path),
             _ => {
                 let prefix = Path::from_url_path(url.path()).map_err(|e| Error::definition(format!("{url}: {e}")))?;
-                Storage::Remote { store: remote_store(&url, options)?, prefix }
+                Storage::Remote { store: cloud::store(&url, options)?, prefix }
             }
         };
         Ok(Raw { root: root.to_string(), storage })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
+use deltalake::DeltaTableError;
 use deltalake::kernel::{Action, LogicalFileView, Remove};
 use deltalake::logstore::{LogStoreRef, get_actions};
 use deltalake::table::state::DeltaTableState;
@@ -52,10 +53,17 @@ impl Snapshot {
     pub(super) async fn load(lake: &Lake, table: &str, version: Option<u64>) -> Result<Option<Snapshot>> {
         let reading = || format!("table {table}");
         let log = lake.log_store(table)?;
-        if !log.is_delta_table_location().await.with_context(reading)? {
-            return Ok(None);
-        }
-        let state = DeltaTableState::try_new(log.as_ref(), version).await.with_context(reading)?;
+        let state = match DeltaTableState::try_new(log.as_ref(), version).await {
+            Ok(state) => state,
+            Err(DeltaTableError::NotATable(_)) => return Ok(None),
+            // Asked only now: most tables that are asked for are there.
+            Err(_) if !log.is_delta_table_location().await.with_context(reading)? => return Ok(None),
+            Err(e) => return Err(Error::from(e).context(reading())),
+        };
+        Ok(Some(Snapshot::new(lake, table, log, state)?))
+    }
+
+    pub(super) fn new(lake: &Lake, table: &str, log: LogStoreRef, state: DeltaTableState) -> Result<Snapshot> {
         if state.protocol().min_reader_version() > 1 {
             return Err(Error::data(format!(
                 "table {table} needs a Delta reader of version {}: another writer changed its protocol; \
@@ -71,7 +79,7 @@ impl Snapshot {
         };
         let files = data_files(&state, partition_by.as_deref());
         let files = Arc::new(files);
-        Ok(Some(Snapshot { table: table.to_string(), log, state, schema, partition_by, files, lake: lake.clone() }))
+        Ok(Snapshot { table: table.to_string(), log, state, schema, partition_by, files, lake: lake.clone() })
     }
 
     /// The name below the lake's root.

@@ -33,6 +33,7 @@ mod runs;
 mod small;
 mod sources;
 mod sql_features;
+mod storage;
 mod support;
 mod torture;
 mod verify;

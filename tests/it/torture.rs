@@ -7,7 +7,7 @@
 //! 1,000 times), `SCOREHOUSE_TORTURE_SEED` from which seed.
 
 mod clock;
-mod compare;
+pub mod compare;
 mod concurrent;
 mod disk;
 mod kills;

@@ -69,9 +69,14 @@ impl Nights {
     pub fn command(&self, night: usize, lake: &Path) -> Command {
         let mut command = scorehouse(&["nightly", "--json", "--date", &date(night)]);
         command.arg("--project").arg(self.project()).arg("--lake").arg(lake);
-        command.arg("--raw").arg(self.dir.path().join(format!("raw-{night}")));
+        command.arg("--raw").arg(self.raw(night));
         command.env_remove("SCOREHOUSE_FAILPOINT");
         command
+    }
+
+    /// The raw files as a night finds them.
+    pub fn raw(&self, night: usize) -> PathBuf {
+        self.dir.path().join(format!("raw-{night}"))
     }
 
     pub fn project(&self) -> PathBuf {
