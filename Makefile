@@ -94,8 +94,8 @@ interop: readers ## readers of the lake, and object storage on a server, which m
 
 interop-azure: setup ## a small night against Azurite, with a build of its own (minutes)
 	@orchestration/servers.sh install azure
-	@$(WITH_TOOLS) CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)-azure" cargo build --locked --features azure,gcs
-	@tests/interop/azure.sh "$(CARGO_TARGET_DIR)-azure/debug/scorehouse"
+	@$(WITH_TOOLS) CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)-azure" \
+	    cargo test --locked --features azure,gcs --test it storage::azure -- --nocapture
 
 bench: build ## a night on 100,000 users and 400 days, timed
 	@benches/night.sh $(SCOREHOUSE)

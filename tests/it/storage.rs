@@ -3,6 +3,8 @@
 //! The server is SeaweedFS, started by `orchestration/servers.sh`, which `make test` and `make interop` install. Where it
 //! is not installed these tests say so and hold nothing, unless `SCOREHOUSE_SERVERS=required`, as `make interop` says.
 
+#[cfg(feature = "azure")]
+mod azure;
 mod faults;
 mod night;
 mod proxy;
