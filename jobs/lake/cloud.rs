@@ -39,21 +39,21 @@ pub(super) fn store(root: &Url, options: &HashMap<String, String>) -> Result<Arc
     let store: Arc<dyn ObjectStore> = match provider {
         Provider::Amazon => {
             let builder = AmazonS3Builder::new().with_url(root.as_str()).with_retry(settings.retry()?);
-            let set = |builder: AmazonS3Builder, key, value| builder.with_config(key, value);
+            let set = |builder: AmazonS3Builder, key, value: &str| builder.with_config(key, value);
             Arc::new(settings.apply(builder, set)?.build().map_err(invalid)?)
         }
         #[cfg(feature = "gcs")]
         Provider::Google => {
             use object_store::gcp::GoogleCloudStorageBuilder as Builder;
             let builder = Builder::new().with_url(root.as_str()).with_retry(settings.retry()?);
-            let set = |builder: Builder, key, value| builder.with_config(key, value);
+            let set = |builder: Builder, key, value: &str| builder.with_config(key, value);
             Arc::new(settings.apply(builder, set)?.build().map_err(invalid)?)
         }
         #[cfg(feature = "azure")]
         Provider::Azure => {
             use object_store::azure::MicrosoftAzureBuilder as Builder;
             let builder = Builder::new().with_url(root.as_str()).with_retry(settings.retry()?);
-            let set = |builder: Builder, key, value| builder.with_config(key, value);
+            let set = |builder: Builder, key, value: &str| builder.with_config(key, value);
             Arc::new(settings.apply(builder, set)?.build().map_err(invalid)?)
         }
     };

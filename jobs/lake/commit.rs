@@ -173,8 +173,10 @@ async fn settle(
 /// Whether another writer was faster, and this commit was not and will not be made.
 fn is_lost(error: &DeltaTableError) -> bool {
     use TransactionError as T;
-    let DeltaTableError::Transaction { source } = error else { return false };
-    matches!(source, T::CommitConflict(_) | T::MaxCommitAttempts(_) | T::VersionAlreadyExists(_))
+    match error {
+        DeltaTableError::Transaction { source } => matches!(source, T::CommitConflict(_) | T::MaxCommitAttempts(_)),
+        other => matches!(other, DeltaTableError::VersionAlreadyExists(_)),
+    }
 }
 
 fn outcome(version: u64, adds: &[Add]) -> Outcome {
