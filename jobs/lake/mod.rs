@@ -7,8 +7,8 @@
 //! | file | what |
 //! |---|---|
 //! | `root` | the root URL, its object store, the address of a table |
-//! | `cloud`, `remote`, `recent` | an object store in the cloud: from options, with commits that know themselves, kept in part |
-| `durable` | a local object store whose writes survive a power cut |
+//! | `cloud`, `remote`, `recent` | storage in the cloud: from options; commits that know themselves; what never changes, kept |
+//! | `durable` | a local object store whose writes survive a power cut |
 //! | `schema` | Arrow schema and documentation ⇄ Delta metadata |
 //! | `snapshot`, `provider` | reading: files, partitions, units; a DataFusion table |
 //! | `writer`, `encode`, `stats`, `commit` | writing |
