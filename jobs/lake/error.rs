@@ -5,10 +5,7 @@ use crate::error::{Error, Kind};
 impl From<object_store::Error> for Error {
     /// What [`super::remote`] says of a failure comes out as it was said.
     fn from(e: object_store::Error) -> Self {
-        match Error::within(&e) {
-            Some(ours) => Error::new(ours.kind(), ours.to_string()),
-            None => Error::temporary(e.to_string()).caused_by(e),
-        }
+        Error::within(&e).unwrap_or_else(|| Error::temporary(e.to_string()).caused_by(e))
     }
 }
 
@@ -23,7 +20,7 @@ impl From<deltalake::DeltaTableError> for Error {
     fn from(e: deltalake::DeltaTableError) -> Self {
         use deltalake::DeltaTableError as D;
         if let Some(ours) = Error::within(&e) {
-            return Error::new(ours.kind(), ours.to_string());
+            return ours;
         }
         let kind = match &e {
             D::ObjectStore { .. } | D::Transaction { .. } | D::VersionAlreadyExists(_) | D::Io { .. } => {

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryFutureExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error as StoreError, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
@@ -22,11 +22,14 @@ use object_store::{
 
 use super::failpoint::{self, Point};
 use super::recent::{self, Recent};
-use crate::error::Error;
+use crate::error::{Error, STORAGE_FAILED, STORAGE_REFUSED};
 
 /// How often a create is tried that left nothing behind; each of them is retried by the client besides.
 const CREATES: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// How often a question is asked whose answer breaks off, and how soon such an answer comes.
+const TURNS: u32 = 4;
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// An object store of one bucket.
 #[derive(Clone)]
@@ -97,35 +100,32 @@ fn is_certain(error: &StoreError) -> bool {
 /// The same error, with what it means to whoever started the job.
 fn told(error: StoreError, bucket: &str) -> StoreError {
     let text = error.to_string();
-    let store = "object";
+    let generic = |ours: Error| StoreError::Generic { store: "object", source: Box::new(ours) };
+    // A job that took the lake for empty because its bucket is missing would not be told so.
+    if text.contains("NoSuchBucket") || text.contains("ContainerNotFound") {
+        let help = "create it, or name another one with --lake or --raw";
+        let what = format!("{STORAGE_REFUSED}the bucket {bucket} does not exist\n  help: {help}");
+        return generic(Error::definition(what));
+    }
     match error {
-        // A job that took the lake for empty because its bucket is missing would not be told so.
-        _ if text.contains("NoSuchBucket") || text.contains("ContainerNotFound") => {
-            let help = "create it, or name another one with --lake or --raw";
-            let ours = Error::definition(format!("the bucket {bucket} does not exist\n  help: {help}"));
-            StoreError::Generic { store, source: Box::new(ours) }
+        StoreError::PermissionDenied { path, .. } | StoreError::Unauthenticated { path, .. } => {
+            generic(refused(&text, bucket, &path))
         }
-        StoreError::PermissionDenied { path, .. } => {
-            let source = Box::new(refused(&text, bucket, &path));
-            StoreError::PermissionDenied { path, source }
-        }
-        StoreError::Unauthenticated { path, .. } => {
-            let source = Box::new(refused(&text, bucket, &path));
-            StoreError::Unauthenticated { path, source }
-        }
-        // A request that the storage refuses for what it says of its credentials: some answer 400 to an unknown key.
-        StoreError::Generic { .. }
-            if text.contains("<Code>InvalidAccessKeyId") || text.contains("<Code>AuthorizationHeaderMalformed") =>
-        {
-            StoreError::Generic { store, source: Box::new(refused(&text, bucket, "")) }
+        // Lists say it in their own way, and some storages answer 400 to a key that they do not know.
+        StoreError::Generic { .. } if REFUSALS.iter().any(|words| text.contains(words)) => {
+            generic(refused(&text, bucket, ""))
         }
         StoreError::Generic { store, source } => {
-            let ours = Error::temporary(format!("the storage {bucket} failed: {source}"));
+            let ours = Error::temporary(format!("{STORAGE_FAILED}{bucket}: {source}"));
             StoreError::Generic { store, source: Box::new(ours) }
         }
         other => other,
     }
 }
+
+/// How an answer says that it is about the keys.
+const REFUSALS: [&str; 4] =
+    ["status code: 401", "status code: 403", "<Code>InvalidAccessKeyId", "<Code>AuthorizationHeaderMalformed"];
 
 /// Of the answer only code and message are told: the rest of it may repeat the credentials.
 fn refused(answer: &str, bucket: &str, path: &str) -> Error {
@@ -137,10 +137,38 @@ fn refused(answer: &str, bucket: &str, path: &str) -> Error {
     let why = if why.is_empty() { "no reason was given".to_string() } else { why.join(": ") };
     let what = if path.is_empty() { bucket.to_string() } else { format!("{bucket}/{path}") };
     Error::definition(format!(
-        "the storage refused access to {what} ({why})\n  expected: credentials that may read, write, list and delete \
+        "{STORAGE_REFUSED}access to {what} ({why})\n  expected: credentials that may read, write, list and delete \
          there\n  help: look at the environment variables that the profile names under storage_secrets, and at what \
          their user may do"
     ))
+}
+
+/// Asks again for what may be asked for again, where the client does not: it gives up at once when an answer breaks off
+/// that is no file. What failed slowly it has tried often enough.
+async fn again<T, F: Future<Output = Result<T>>>(ask: impl Fn() -> F) -> Result<T> {
+    let (mut turn, mut wait) = (1, FIRST_WAIT);
+    loop {
+        let began = crate::clock::instant();
+        match ask().await {
+            Err(StoreError::Generic { .. }) if turn < TURNS && began.elapsed() < AT_ONCE => {
+                tokio::time::sleep(wait).await;
+                (turn, wait) = (turn + 1, wait * 2);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// A list, whole: there is no going on in the middle of one.
+fn listed(
+    list: impl Fn() -> BoxStream<'static, Result<ObjectMeta>> + Send + Sync + 'static,
+    bucket: String,
+) -> BoxStream<'static, Result<ObjectMeta>> {
+    let whole = async move {
+        let all = again(|| list().try_collect::<Vec<ObjectMeta>>()).await.map_err(|e| told(e, &bucket))?;
+        Ok::<_, StoreError>(futures::stream::iter(all.into_iter().map(Ok)))
+    };
+    whole.try_flatten_stream().boxed()
 }
 
 impl fmt::Debug for Remote {
@@ -198,7 +226,7 @@ impl ObjectStore for Remote {
             return self.answer(meta, &bytes, &options);
         }
         let is_head = options.head;
-        let mut found = self.inner.get_opts(location, options).await.map_err(|e| self.told(e))?;
+        let mut found = again(|| self.inner.get_opts(location, options.clone())).await.map_err(|e| self.told(e))?;
         let is_whole = !is_head && found.range == (0..found.meta.size) && found.meta.size <= recent::LARGEST;
         if is_whole && recent::is_final(location) {
             let (meta, range, attributes) = (found.meta.clone(), found.range.clone(), found.attributes.clone());
@@ -224,17 +252,17 @@ impl ObjectStore for Remote {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let bucket = self.bucket.clone();
-        self.inner.list(prefix).map(move |listed| listed.map_err(|e| told(e, &bucket))).boxed()
+        let (inner, prefix) = (Arc::clone(&self.inner), prefix.cloned());
+        listed(move || inner.list(prefix.as_ref()), self.bucket.clone())
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        let bucket = self.bucket.clone();
-        self.inner.list_with_offset(prefix, offset).map(move |listed| listed.map_err(|e| told(e, &bucket))).boxed()
+        let (inner, prefix, offset) = (Arc::clone(&self.inner), prefix.cloned(), offset.clone());
+        listed(move || inner.list_with_offset(prefix.as_ref(), &offset), self.bucket.clone())
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await.map_err(|e| self.told(e))
+        again(|| self.inner.list_with_delimiter(prefix)).await.map_err(|e| self.told(e))
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
-use deltalake::DeltaTableError;
 use deltalake::kernel::{Action, LogicalFileView, Remove};
 use deltalake::logstore::{LogStoreRef, get_actions};
 use deltalake::table::state::DeltaTableState;
@@ -53,13 +52,10 @@ impl Snapshot {
     pub(super) async fn load(lake: &Lake, table: &str, version: Option<u64>) -> Result<Option<Snapshot>> {
         let reading = || format!("table {table}");
         let log = lake.log_store(table)?;
-        let state = match DeltaTableState::try_new(log.as_ref(), version).await {
-            Ok(state) => state,
-            Err(DeltaTableError::NotATable(_)) => return Ok(None),
-            // Asked only now: most tables that are asked for are there.
-            Err(_) if !log.is_delta_table_location().await.with_context(reading)? => return Ok(None),
-            Err(e) => return Err(Error::from(e).context(reading())),
-        };
+        if !log.is_delta_table_location().await.with_context(reading)? {
+            return Ok(None);
+        }
+        let state = DeltaTableState::try_new(log.as_ref(), version).await.with_context(reading)?;
         Ok(Some(Snapshot::new(lake, table, log, state)?))
     }
 

@@ -70,13 +70,13 @@ fn a_fault_that_stays_asks_for_a_retry_and_leaves_nothing_half_written() {
     use Fault::*;
     let Some(bucket) = bucket_after(NIGHT) else { return };
     let stays = [
+        Rule::new(Silence, "GET", "raw/pay"),
         Rule::new(SlowDown, "GET", "raw/pay").from(2),
         Rule::new(SlowDown, "PUT", "_delta_log/0").from(4),
         Rule::new(ResetRequest, "PUT", ".parquet").from(2),
         Rule::new(ResetAnswer, "GET", ".parquet").from(8),
         Rule::new(Silence, "PUT", "_delta_log/0").from(9),
         Rule::new(SlowDown, "GET", "list-type=2").from(12),
-        Rule::new(Silence, "GET", "raw/pay"),
     ];
     for rule in stays {
         let proxy = Proxy::new(server().unwrap().address(), vec![rule.clone().times(usize::MAX)]);

@@ -13,7 +13,7 @@ fn a_wrong_secret_is_an_error_of_configuration_and_is_not_repeated() {
     let Some(bucket) = bucket_after(0) else { return };
     let wrong = "another-secret-not-to-be-seen";
     let said = said(bucket.command(&ASK).env("AWS_SECRET_ACCESS_KEY", wrong).output().unwrap());
-    let said = said.refuses(2, &["refused access", "SignatureDoesNotMatch", "storage_secrets"]);
+    let said = said.refuses(2, &["the storage refused: access to", "SignatureDoesNotMatch", "storage_secrets"]);
     assert!(!said.stderr.contains(wrong) && !said.stderr.contains(KEY), "{}", said.stderr);
 }
 
@@ -21,7 +21,7 @@ fn a_wrong_secret_is_an_error_of_configuration_and_is_not_repeated() {
 fn an_unknown_key_is_an_error_of_configuration() {
     let Some(bucket) = bucket_after(0) else { return };
     let said = said(bucket.command(&ASK).env("AWS_ACCESS_KEY_ID", "AKIANOBODY").output().unwrap());
-    let said = said.refuses(2, &["refused access", "InvalidAccessKeyId"]);
+    let said = said.refuses(2, &["the storage refused: access to", "InvalidAccessKeyId"]);
     assert!(!said.stderr.contains(SECRET) && !said.stderr.contains("AKIANOBODY"), "{}", said.stderr);
 }
 
@@ -54,6 +54,6 @@ fn storage_that_is_not_there_asks_for_a_retry_and_does_not_take_for_ever() {
     // By default it is a minute.
     command.env("AWS_RETRY_TIMEOUT", "1s").env("AWS_MAX_RETRIES", "3");
     let started = Instant::now();
-    said(command.output().unwrap()).refuses(75, &["the storage s3://scorehouse failed"]);
+    said(command.output().unwrap()).refuses(75, &["the storage failed: s3://scorehouse"]);
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
