@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `root` | the root URL, its object store, the address of a table |
+//! | `cloud`, `remote`, `recent` | storage in the cloud: from options; commits that know themselves; what never changes, kept |
 //! | `durable` | a local object store whose writes survive a power cut |
 //! | `schema` | Arrow schema and documentation ⇄ Delta metadata |
 //! | `snapshot`, `sound` | reading: files, partitions, units; what of a foreign table can be read |
@@ -20,6 +21,7 @@
 //! | `raw` | raw input files by location pattern, `glob` the pattern |
 
 mod bounds;
+mod cloud;
 mod commit;
 mod documents;
 mod durable;
@@ -34,6 +36,8 @@ mod notes;
 mod provider;
 mod raw;
 mod reader;
+mod recent;
+mod remote;
 mod rewrite;
 mod root;
 mod schema;

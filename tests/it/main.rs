@@ -38,6 +38,7 @@ mod runs;
 mod small;
 mod sources;
 mod sql_features;
+mod storage;
 mod support;
 mod torture;
 mod verify;
