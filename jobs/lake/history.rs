@@ -186,15 +186,15 @@ impl History {
         for (version, entry) in &self.entries {
             let Some(content) = self.lake.content(entry).await? else { continue };
             for action in get_actions(*version, &content)? {
-                let (path, is_added) = match action {
-                    Action::Add(add) => (add.path, true),
+                let (path, is_read) = match action {
+                    Action::Add(add) => (add.path, *version > cut),
+                    // What a version changed is read with that version, never with one after it.
+                    Action::Cdc(change) => (change.path, *version >= cut),
                     Action::Remove(remove) => (remove.path, false),
-                    // Rows that changed, as other writers keep them; they belong to the version alone.
-                    Action::Cdc(change) => (change.path, true),
                     _ => continue,
                 };
                 let path = Snapshot::path_of(&self.lake, &self.table, &path)?;
-                if is_added && *version > cut {
+                if is_read {
                     needed.insert(path.clone());
                 }
                 named.insert(path);

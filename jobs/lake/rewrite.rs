@@ -51,7 +51,7 @@ impl Snapshot {
 
     /// A writer on top of this table as it is declared in the lake. `packs` if its files hold rows of others.
     pub async fn rewriter(&self, packs: bool) -> Result<Writer> {
-        Writer::open(self.lake(), &self.spec(), if packs { PACKED } else { super::encode::PART }).await
+        Writer::open(self.lake(), &self.spec(), if packs { PACKED } else { super::encode::PART }, false).await
     }
 
     /// Sets for how many days history is kept; `false` if that is what the table says already.

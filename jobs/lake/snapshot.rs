@@ -57,6 +57,10 @@ impl Snapshot {
         }
         let state = DeltaTableState::try_new(log.as_ref(), version).await;
         let state = state.map_err(|e| sound::explained(table, version, e.into()))?;
+        Ok(Some(Snapshot::new(lake, table, log, state)?))
+    }
+
+    pub(super) fn new(lake: &Lake, table: &str, log: LogStoreRef, state: DeltaTableState) -> Result<Snapshot> {
         sound::readable(table, state.version(), state.protocol())?;
         let schema = arrow_schema(&state.schema())?;
         let partition_by = match state.metadata().partition_columns() {
@@ -72,7 +76,7 @@ impl Snapshot {
         }
         files.iter().try_for_each(|file| sound::inside(table, state.version(), &file.path))?;
         let files = Arc::new(files);
-        Ok(Some(Snapshot { table: table.to_string(), log, state, schema, partition_by, files, lake: lake.clone() }))
+        Ok(Snapshot { table: table.to_string(), log, state, schema, partition_by, files, lake: lake.clone() })
     }
 
     /// The name below the lake's root.

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::commit::{self, Outcome, Replace, Unit};
 use super::encode::{Encoding, properties};
+use super::feed::{FEED, Feed};
 use super::root::Lake;
 use super::schema::{TableSpec, file_schema};
 use super::snapshot::Snapshot;
@@ -38,6 +39,8 @@ pub struct Writer {
     encoders: JoinSet<Result<Vec<Add>>>,
     places: Arc<Semaphore>,
     done: Vec<Add>,
+    /// What changed, row by row, where the table has a change feed.
+    pub(super) feed: Feed,
 }
 
 /// The partition that is being written.
@@ -47,10 +50,10 @@ struct Open {
 }
 
 impl Writer {
-    /// `prefix` begins the names of its files.
-    pub(super) async fn open(lake: &Lake, spec: &TableSpec, prefix: &'static str) -> Result<Writer> {
+    /// `prefix` begins the names of its files; `feed` gives a table that is created now a change feed.
+    pub(super) async fn open(lake: &Lake, spec: &TableSpec, prefix: &'static str, feed: bool) -> Result<Writer> {
         let schema = spec.canonical()?;
-        let base = base(lake, spec).await?;
+        let base = base(lake, spec, feed).await?;
         let append_only = base.state().metadata().configuration().get("delta.appendOnly");
         let is_append_only = append_only.is_some_and(|value| value == "true");
         sound::writable(&spec.name, base.version(), base.state().protocol(), is_append_only)?;
@@ -84,6 +87,7 @@ impl Writer {
             encoders: JoinSet::new(),
             places: Arc::new(Semaphore::new(places)),
             done: Vec::new(),
+            feed: Feed::default(),
         })
     }
 
@@ -132,10 +136,15 @@ impl Writer {
         }
         self.done.sort_by(|a, b| a.path.cmp(&b.path));
         let adds = std::mem::take(&mut self.done);
-        commit::commit(&self.lake, &self.spec, &self.base, adds, replace, units, info).await
+        let changes = self.feed.finish().await?;
+        commit::commit(&self.lake, &self.spec, &self.base, (adds, changes), replace, units, info).await
     }
 
-    fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+    pub(super) fn encoding(&self) -> &Arc<Encoding> {
+        &self.encoding
+    }
+
+    pub(super) fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let options = CastOptions { safe: false, ..CastOptions::default() };
         let columns = self.schema.fields().iter().map(|field| {
             let column = batch.column_by_name(field.name()).ok_or_else(|| {
@@ -210,12 +219,12 @@ impl Drop for Writer {
 }
 
 /// The newest version; an empty one is created where there is none.
-async fn base(lake: &Lake, spec: &TableSpec) -> Result<Snapshot> {
+async fn base(lake: &Lake, spec: &TableSpec, feed: bool) -> Result<Snapshot> {
     if let Some(snapshot) = lake.snapshot(&spec.name).await? {
         return Ok(snapshot);
     }
     // Without retries: the loser of two first writers would otherwise commit its metadata as version 1.
-    let created = create(lake, spec).await;
+    let created = create(lake, spec, feed).await;
     match (lake.snapshot(&spec.name).await?, created) {
         (Some(snapshot), _) => Ok(snapshot),
         (None, Err(e)) => Err(e.context(format!("creating table {}", spec.name))),
@@ -223,10 +232,14 @@ async fn base(lake: &Lake, spec: &TableSpec) -> Result<Snapshot> {
     }
 }
 
-async fn create(lake: &Lake, spec: &TableSpec) -> Result<()> {
+async fn create(lake: &Lake, spec: &TableSpec, feed: bool) -> Result<()> {
     let metadata = spec.metadata()?;
     let schema = metadata.parse_schema().map_err(deltalake::DeltaTableError::from)?;
-    let properties = metadata.configuration().iter().map(|(k, v)| (k.clone(), Some(v.clone())));
+    let mut properties: Vec<(String, Option<String>)> =
+        metadata.configuration().iter().map(|(k, v)| (k.clone(), Some(v.clone()))).collect();
+    if feed {
+        properties.push((FEED.to_string(), Some("true".to_string())));
+    }
     CreateBuilder::new()
         .with_log_store(lake.log_store(&spec.name)?)
         .with_table_name(spec.name.clone())

@@ -31,7 +31,7 @@ use self::scan::{Found, Rule};
 use self::subject::Subject;
 use super::job::Job;
 use super::progress::{bytes, thousands};
-use super::registry::{self, Event};
+use super::registry;
 use super::suppression::{self, Suppressions};
 use super::underway;
 use crate::clock;
@@ -208,16 +208,7 @@ async fn remove_objects(job: &Job, holding: &[&Scanned]) -> Result<()> {
         }
     }
     for (model, version) in models {
-        let event = Event {
-            model: model.clone(),
-            version: version.clone(),
-            logical_date: job.date,
-            event: registry::ERASED.into(),
-            inputs: String::new(),
-            metrics: "{}".into(),
-            note: "its artifact named an erased entity".into(),
-        };
-        registry::append(job, &[event]).await?;
+        registry::erased(job, &model, &version, "its artifact named an erased entity").await?;
         job.lake.remove(&job.lake.stored(&format!("models/{model}/{version}")).await?).await?;
     }
     Ok(())

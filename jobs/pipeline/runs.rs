@@ -136,7 +136,7 @@ fn schema() -> SchemaRef {
     };
     Arc::new(Schema::new(vec![
         field("run_id", DataType::Utf8, "Shared by the jobs of one invocation."),
-        field("job", DataType::Utf8, "ingest, tables, features, train, score."),
+        field("job", DataType::Utf8, "ingest, tables, features, train, gate, score, monitor."),
         field("logical_date", DataType::Date32, "The night."),
         field(
             "status",

@@ -10,6 +10,9 @@ use crate::incremental::project::{Pay, world};
 use crate::incremental::project::{date, deliver, pay};
 use crate::support::{Said, World, scorehouse};
 
+/// What a night does after the ingest.
+const STEPS: usize = 6;
+
 /// Twelve days: payments of the day, late ones, corrections, files delivered again, and a file without anything new.
 fn delivered() -> World {
     let world = world();
@@ -45,7 +48,7 @@ fn beside(world: &World) -> World {
 
 fn nights(world: &World, days: std::ops::Range<i128>) {
     for day in days {
-        for job in ["ingest", "tables", "features", "train", "score"] {
+        for job in ["ingest", "tables", "features", "train", "gate", "score", "monitor"] {
             world.job(job, &date(day)).ok();
         }
     }
@@ -105,7 +108,7 @@ fn a_range_is_its_nights() {
     assert_eq!(dry.json()["nights"].as_array().unwrap().len(), 8);
     assert_eq!(dry.json()["ingest"][0]["files"], 13);
     let said = backfill(&world, 4, 11, &[]).ok();
-    assert!((0..8).all(|night| steps(&said, night) == 4), "{said:#?}");
+    assert!((0..8).all(|night| steps(&said, night) == STEPS), "{said:#?}");
     same(&world, &one_by_one);
 
     let versions = world.versions();

@@ -32,7 +32,7 @@ pub fn traced(mut command: Command, lake: &Path) -> Vec<String> {
     // Names of data files are new each time: their directories say enough.
     let place = |place: &str| {
         let place = place.replace(&format!("{below}/"), "");
-        let cut = ["part-", "packed-"].iter().find_map(|name| place.split_once(name));
+        let cut = ["part-", "packed-", "cdc-"].iter().find_map(|name| place.split_once(name));
         cut.map_or(place.clone(), |(directory, _)| directory.to_string())
     };
     let all = reached.map(place).filter(|place| !place.contains("running/"));
