@@ -292,11 +292,11 @@ fn restructured(text: &str, seed: &mut ChaCha8Rng) -> String {
             "{}",
             "[[[[[[]]]]]]",
             "{a: {a: {a: 1}}}",
-            "'\0'",
+            "\"\\0\"",
             "'ž\u{202e}; drop'",
             "true",
         ];
-        let odd = serde_yaml::from_str(odd.choose(seed).unwrap()).unwrap();
+        let odd: Yaml = serde_yaml::from_str(odd.choose(seed).unwrap()).unwrap();
         let size = size(&document);
         let Some(value) = nth(&mut document, &mut seed.random_range(0..size)) else { continue };
         match (seed.random_range(0..5), value) {
