@@ -44,9 +44,8 @@ fn mutant(form: &str, number: u64) -> Vec<u8> {
     let rows = seed.random_range(1..60);
     if form == "parquet" && number.is_multiple_of(2) {
         let mut parts = Parts::of(&structure::written(&typed("mutant", rows), &mut seed));
-        for _ in 0..seed.random_range(1..4) {
-            parts.mutate(&mut seed);
-        }
+        let times = seed.random_range(1..4);
+        parts.mutate(times, &mut seed);
         return parts.bytes();
     }
     let mut bytes = delivered(form, "mutant", rows);
