@@ -21,6 +21,7 @@ use super::contract;
 use crate::define::Source;
 use crate::define::format::{Compression, Format};
 use crate::error::{Error, Result};
+use crate::panics::contained;
 
 /// Rows of a piece, at most.
 const PIECE_ROWS: usize = 64 << 10;
@@ -154,6 +155,15 @@ impl Opened {
             Content::Ndjson(lines) => lines.read(columns),
         }
     }
+}
+
+/// Runs what reads a file, on a thread that may block: that it panics is the file's fault. Whatever decodes other
+/// people's files goes through here.
+pub(super) async fn guarded<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let help = "help: deliver it again, or remove it from where the source looks";
+    let gave_up = move |said| Error::data(format!("the reader gave the file up ({said})\n  {help}"));
+    let done = tokio::task::spawn_blocking(move || contained(work).unwrap_or_else(|said| Err(gave_up(said)))).await;
+    done.map_err(|e| Error::internal(format!("a worker ended: {e}")))?
 }
 
 /// `Data` for what the reader of a form says.

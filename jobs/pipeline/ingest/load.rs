@@ -14,6 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 use super::chunks::chunks;
+use super::form::guarded;
 use super::inspect::{self, Inspected};
 use super::manifest::{Entry, INFO, Manifest, Seen};
 use super::quarantine::{self, Bad, BadRows};
@@ -26,7 +27,6 @@ use crate::define::source::Unreadable;
 use crate::engine::plan::EVENT_DATE;
 use crate::error::{Error, Kind, Result};
 use crate::lake::{Outcome, RawFile, Replace, Snapshot, TableSpec, Unit, Writer};
-use crate::panics::contained;
 use crate::pipeline::job::{definition_text, fingerprint};
 use crate::pipeline::suppression::Suppressions;
 
@@ -523,14 +523,6 @@ fn conflict(stopped: Stopped, files: &[File]) -> Error {
             ))
         }
     }
-}
-
-/// As [`blocking`], for code that other people's files are given to: that it panics is the file's fault. The one place
-/// where files are decoded.
-async fn guarded<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let help = "help: deliver it again, or remove it from where the source looks";
-    let gave_up = move |said| Error::data(format!("the reader gave the file up ({said})\n  {help}"));
-    blocking(move || contained(work).unwrap_or_else(|said| Err(gave_up(said)))).await
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

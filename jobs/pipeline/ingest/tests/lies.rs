@@ -163,9 +163,9 @@ async fn dictionaries_and_levels_that_lead_nowhere() {
         body.extend([16, 50, 0xff, 0x7f]);
         (2..=3).for_each(|id| *header.number(id).unwrap() = body.len() as i64);
     });
-    refused_as("nowhere", &nowhere, "bad.parquet").await;
+    refused_as("nowhere", &nowhere, "not a readable Parquet file").await;
     let no_levels = page(0, 1, |_, body| body[..4].copy_from_slice(&u32::MAX.to_le_bytes()));
-    refused_as("no levels", &no_levels, "bad.parquet").await;
+    refused_as("no levels", &no_levels, "not a readable Parquet file").await;
     let no_dictionary = {
         let mut parts = Parts::of(&plain(&rows()));
         parts.chunks[0].remove(0);
@@ -177,9 +177,9 @@ async fn dictionaries_and_levels_that_lead_nowhere() {
         body.clear();
         (2..=3).for_each(|id| *header.number(id).unwrap() = 0);
     });
-    refused_as("an empty dictionary", &empty, "bad.parquet").await;
+    refused_as("an empty dictionary", &empty, "not a readable Parquet file").await;
     let no_text = page(0, 0, |_, body| body[5] = 0xff);
-    refused_as("no text", &no_text, "bad.parquet").await;
+    refused_as("no text", &no_text, "not a readable Parquet file").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -347,20 +347,35 @@ impl Parts {
         file
     }
 
-    /// Changes something in it.
-    pub(super) fn mutate(&mut self, seed: &mut ChaCha8Rng) {
-        let what = seed.random_range(0..10);
-        let chunk = seed.random_range(0..self.chunks.len());
-        let page = self.chunks[chunk].choose_mut(seed).unwrap();
-        match what {
-            0..=2 => page.header.mutate(seed),
+    /// Changes so many things in it.
+    pub(super) fn mutate(&mut self, times: usize, seed: &mut ChaCha8Rng) {
+        let mut of_footer = 0;
+        for _ in 0..times {
+            match seed.random_range(0..10) {
+                0..7 => self.mutate_pages(seed),
+                7 => {
+                    let (one, other) =
+                        (seed.random_range(0..self.chunks.len()), seed.random_range(0..self.chunks.len()));
+                    self.chunks.swap(one, other);
+                }
+                _ => of_footer += 1,
+            }
+        }
+        self.place();
+        (0..of_footer).for_each(|_| self.footer.mutate(seed));
+    }
+
+    fn mutate_pages(&mut self, seed: &mut ChaCha8Rng) {
+        let page = self.chunks.choose_mut(seed).and_then(|pages| pages.choose_mut(seed)).unwrap();
+        match seed.random_range(0..7) {
+            0..3 => page.header.mutate(seed),
             // Levels and dictionaries begin a page.
-            3..=5 if !page.body.is_empty() => {
+            3..6 if !page.body.is_empty() => {
                 let within = if seed.random() { page.body.len() } else { page.body.len().min(12) };
                 let at = seed.random_range(0..within);
                 page.body[at] = [0, 1, 0x7f, 0x80, 0xff, seed.random()][seed.random_range(0..6)];
             }
-            6 => {
+            _ => {
                 let half = page.body.len() / 2;
                 if seed.random() {
                     page.body.truncate(half)
@@ -368,21 +383,13 @@ impl Parts {
                     page.body.extend(vec![0xff; 9])
                 }
                 // Told, or not.
-                if seed.random() {
-                    for id in [2, 3] {
-                        *page.header.number(id).unwrap() = page.body.len() as i64;
+                let sizes = if seed.random() { vec![2, 3] } else { Vec::new() };
+                for id in sizes {
+                    if let Some(size) = page.header.number(id) {
+                        *size = page.body.len() as i64;
                     }
                 }
             }
-            7 => {
-                let other = seed.random_range(0..self.chunks.len());
-                self.chunks.swap(chunk, other);
-            }
-            _ => {}
-        }
-        self.place();
-        if what >= 8 || seed.random_range(0..4) == 0 {
-            self.footer.mutate(seed);
         }
     }
 }

@@ -44,9 +44,8 @@ fn mutant(form: &str, number: u64) -> Vec<u8> {
     let rows = seed.random_range(1..60);
     if form == "parquet" && number.is_multiple_of(2) {
         let mut parts = Parts::of(&structure::written(&typed("mutant", rows), &mut seed));
-        for _ in 0..seed.random_range(1..4) {
-            parts.mutate(&mut seed);
-        }
+        let times = seed.random_range(1..4);
+        parts.mutate(times, &mut seed);
         return parts.bytes();
     }
     let mut bytes = delivered(form, "mutant", rows);
@@ -292,11 +291,11 @@ fn restructured(text: &str, seed: &mut ChaCha8Rng) -> String {
             "{}",
             "[[[[[[]]]]]]",
             "{a: {a: {a: 1}}}",
-            "'\0'",
+            "\"\\0\"",
             "'ž\u{202e}; drop'",
             "true",
         ];
-        let odd = serde_yaml::from_str(odd.choose(seed).unwrap()).unwrap();
+        let odd: Yaml = serde_yaml::from_str(odd.choose(seed).unwrap()).unwrap();
         let size = size(&document);
         let Some(value) = nth(&mut document, &mut seed.random_range(0..size)) else { continue };
         match (seed.random_range(0..5), value) {
