@@ -9,4 +9,5 @@ pub mod error;
 pub mod generate;
 pub mod lake;
 pub mod learn;
+pub mod panics;
 pub mod pipeline;

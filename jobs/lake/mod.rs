@@ -9,7 +9,8 @@
 //! | `root` | the root URL, its object store, the address of a table |
 //! | `durable` | a local object store whose writes survive a power cut |
 //! | `schema` | Arrow schema and documentation ⇄ Delta metadata |
-//! | `snapshot`, `provider` | reading: files, partitions, units; a DataFusion table |
+//! | `snapshot`, `sound` | reading: files, partitions, units; what of a foreign table can be read |
+//! | `provider`, `reader` | a DataFusion table, and its files by name |
 //! | `writer`, `encode`, `stats`, `commit` | writing |
 //! | `feed` | what a commit changed, row by row, for readers of a change feed |
 //! | `files`, `notes` | directories of plain files: model artifacts; files that come and go: runs under way |
@@ -30,10 +31,12 @@ mod history;
 mod notes;
 mod provider;
 mod raw;
+mod reader;
 mod rewrite;
 mod root;
 mod schema;
 mod snapshot;
+mod sound;
 mod stats;
 #[cfg(test)]
 mod tests;

@@ -97,7 +97,7 @@ impl Lake {
         let mut url = self.inner.root.clone();
         let segments: Vec<&str> = name.split('/').filter(|s| !s.is_empty()).collect();
         if segments.is_empty() || segments.iter().any(|s| *s == "." || *s == "..") {
-            return Err(Error::internal(format!("{name:?} is not a name inside the lake")));
+            return Err(Error::definition(format!("{name:?} is not a name inside the lake")));
         }
         url.path_segments_mut()
             .map_err(|()| Error::internal(format!("the lake {} cannot have tables", self.inner.root)))?

@@ -93,7 +93,7 @@ async fn write(
         description: format!("Scores and decisions of model {}, a row per decision and night.", model.name),
         schema: scored(job, model, &rows.slice(0, 0), None, &by)?.schema(),
         partition_by: Some("logical_date".into()),
-        no_statistics: model.entity.clone(),
+        no_statistics: job.project.identifying(&path, &batch.schema()),
     };
     let mut writer = job.lake.writer(&spec).await?;
     for from in (0..rows.num_rows()).step_by(SLICE) {

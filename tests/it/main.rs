@@ -13,6 +13,7 @@ mod erase;
 mod functions;
 mod gate;
 mod guarantees;
+mod hostile;
 mod house;
 mod incremental;
 mod interleave;
