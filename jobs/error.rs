@@ -50,6 +50,10 @@ impl Kind {
     }
 }
 
+/// How an error of storage begins that may pass, and one that will not: see [`Error::within`].
+pub const STORAGE_FAILED: &str = "the storage failed: ";
+pub const STORAGE_REFUSED: &str = "the storage refused: ";
+
 /// An error with its kind, the chain of what was being done, and its cause.
 #[derive(Debug)]
 pub struct Error {
@@ -90,6 +94,21 @@ impl Error {
 
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// One of ours within another library's error: among its causes, or, where that library made text of it, as Parquet
+    /// and Delta do on their ways, known by its first words.
+    pub fn within(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(ours) = error.downcast_ref::<Error>() {
+                return Some(Error::new(ours.kind(), ours.to_string()));
+            }
+            cause = error.source();
+        }
+        let text = error.to_string();
+        let known = [(STORAGE_FAILED, Kind::Temporary), (STORAGE_REFUSED, Kind::Definition)];
+        known.into_iter().find_map(|(words, kind)| Some(Error::new(kind, &text[text.find(words)?..])))
     }
 
     /// What was being done when the error came up; the outermost is printed first.
@@ -159,14 +178,20 @@ impl From<DataFusionError> for Error {
             DataFusionError::Diagnostic(_, inner) => Error::from(*inner),
             DataFusionError::External(inner) => match inner.downcast::<Error>() {
                 Ok(ours) => *ours,
-                Err(other) => Error::internal(other.to_string()),
+                Err(other) => Error::within(other.as_ref()).unwrap_or_else(|| Error::internal(other.to_string())),
             },
             DataFusionError::ParquetError(parquet) => of_parquet(*parquet),
             DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
                 Ok(inner) => Error::from(inner),
-                Err(shared) => Error::new(datafusion_kind(&shared), shared.strip_backtrace()),
+                Err(shared) => match Error::within(shared.as_ref()) {
+                    Some(ours) => ours,
+                    None => Error::new(datafusion_kind(&shared), shared.strip_backtrace()),
+                },
             },
-            other => Error::new(datafusion_kind(&other), other.strip_backtrace()).caused_by(other),
+            other => match Error::within(&other) {
+                Some(ours) => ours,
+                None => Error::new(datafusion_kind(&other), other.strip_backtrace()).caused_by(other),
+            },
         }
     }
 }
@@ -226,6 +251,18 @@ mod tests {
     fn the_outermost_context_comes_first() {
         let error = Error::data("a null").context("row 3").context("payment.parquet");
         assert_eq!(error.to_string(), "payment.parquet: row 3: a null");
+    }
+
+    #[test]
+    fn an_error_of_storage_is_known_when_it_has_become_text() {
+        let text = format!("Parquet error: Generic S3 error: {STORAGE_FAILED}s3://bucket: reset");
+        let error = Error::from(DataFusionError::Internal(text));
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (Kind::Temporary, "the storage failed: s3://bucket: reset".into())
+        );
+        let error = Error::from(DataFusionError::External(format!("external: {STORAGE_REFUSED}no").into()));
+        assert_eq!((error.kind(), error.to_string()), (Kind::Definition, "the storage refused: no".into()));
     }
 
     #[test]

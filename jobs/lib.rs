@@ -11,3 +11,4 @@ pub mod lake;
 pub mod learn;
 pub mod panics;
 pub mod pipeline;
+pub mod report;

@@ -6,6 +6,7 @@ mod backfill;
 mod check;
 mod common;
 mod erase;
+mod experiment;
 mod gate;
 mod generate;
 mod job;
@@ -16,6 +17,7 @@ mod output;
 mod plan;
 mod query;
 mod replay;
+mod report;
 mod rotate;
 mod verify;
 mod why;
@@ -60,7 +62,9 @@ enum Command {
     Score(job::Arguments),
     /// What has drifted since the champions were trained, and how past scores turned out.
     Monitor(job::Arguments),
-    /// The whole night: ingest, tables, features, train, gate, score, monitor.
+    /// Pages that people read: what became of each model in a night.
+    Report(report::Arguments),
+    /// The whole night: ingest, tables, features, train, gate, score, monitor, report.
     Nightly(job::Arguments),
     /// Versions of models: list, show, promote, rollback.
     Models(models::Arguments),
@@ -68,6 +72,8 @@ enum Command {
     Backfill(backfill::Arguments),
     /// Erase an entity from everything below the lake's root, and prove it.
     Erase(erase::Arguments),
+    /// Compare variants of a model on identical rows.
+    Experiment(experiment::Arguments),
     /// Pack small files, write checkpoints, and remove what nobody may ask for any longer.
     Maintain(maintain::Arguments),
     /// What a column, feature or model comes from and goes into.
@@ -107,9 +113,11 @@ pub fn main() -> ExitCode {
         Command::Models(arguments) => runtime.block_on(models::run(arguments)),
         Command::Monitor(arguments) => runtime.block_on(job::run("monitor", arguments)),
         Command::Score(arguments) => runtime.block_on(job::run("score", arguments)),
+        Command::Report(arguments) => runtime.block_on(report::run(arguments)),
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
         Command::Backfill(arguments) => runtime.block_on(backfill::run(arguments)),
         Command::Erase(arguments) => runtime.block_on(erase::run(arguments)),
+        Command::Experiment(arguments) => runtime.block_on(experiment::run(arguments)),
         Command::Maintain(arguments) => runtime.block_on(maintain::run(arguments)),
         Command::Lineage(arguments) => lineage::run(arguments),
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),

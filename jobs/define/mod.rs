@@ -10,6 +10,7 @@ pub mod aggregation;
 pub mod attributes;
 pub mod diagnostic;
 pub mod expectation;
+pub mod experiment;
 pub mod features;
 pub mod format;
 mod graph;
@@ -33,6 +34,7 @@ pub mod yaml;
 
 pub use attributes::Attributes;
 pub use diagnostic::Diagnostic;
+pub use experiment::Experiment;
 pub use features::FeatureGroup;
 pub use model::Model;
 pub use project::{Project, TextFile};

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::attributes::{Attributes, RawAttributes};
 use super::diagnostic::Diagnostic;
+use super::experiment::{Experiment, RawExperiment};
 use super::features::{FeatureGroup, History, RawGroup};
 use super::graph;
 use super::map::Map;
@@ -38,6 +39,7 @@ pub struct Project {
     pub sql_features: Map<SqlFeatures>,
     pub attributes: Map<Attributes>,
     pub models: Map<Model>,
+    pub experiments: Map<Experiment>,
     /// What definitions say of personal data, by dataset: `tables/…`, `features/…`.
     pub personal: BTreeMap<String, Declared>,
 }
@@ -54,9 +56,15 @@ impl Project {
                 (Some("sql"), path) if path.ends_with(".sql") => twin(file, files, &mut out),
                 (Some("features"), path) if path.ends_with(".yaml") => project.parse_features(file, files, &mut out),
                 (Some("features"), path) if path.ends_with(".sql") => feature_query(file, files, &mut out),
-                (Some("models"), path) if path.ends_with(".yaml") => project.parse_model(file, &mut out),
+                (Some("models"), path) if path.ends_with(".yaml") && !is_experiment(file) => {
+                    project.parse_model(file, &mut out);
+                }
                 _ => {}
             }
+        }
+        // They vary models, wherever these stand.
+        for file in files.iter().filter(|file| is_experiment(file)) {
+            project.parse_experiment(file, &mut out);
         }
         if !files.iter().any(|f| f.path == "sql/sources.yaml") {
             let d = Diagnostic::new("sql/sources.yaml", (0, 0), "the project declares no sources");
@@ -224,6 +232,14 @@ impl Project {
         }
     }
 
+    fn parse_experiment(&mut self, file: &TextFile, out: &mut Vec<Diagnostic>) {
+        let Some((raw, origin)) = yaml::parse::<RawExperiment>(&file.path, &file.text, out) else { return };
+        twice(&self.experiments, &raw.experiment, &origin, "experiment", out);
+        if let Some(experiment) = Experiment::validate(raw, &self.models, &origin, out) {
+            self.experiments.insert(experiment.name.clone(), experiment);
+        }
+    }
+
     fn declare(&mut self, kind: &str, name: &str, classes: Map<Class>, origin: &Origin) {
         let declared = Declared { classes, origin: origin.clone() };
         self.personal.insert(format!("{kind}/{name}"), declared);
@@ -270,6 +286,9 @@ impl Project {
         self.resolve_feature_names(out);
         for model in self.models.values() {
             self.resolve_model(model, out);
+        }
+        for variant in self.experiments.values().flat_map(|experiment| experiment.variants.values()) {
+            self.resolve_model(variant, out);
         }
     }
 
@@ -391,6 +410,12 @@ fn twice<T>(map: &Map<T>, name: &str, origin: &Origin, what: &str, out: &mut Vec
     if map.contains_key(name) {
         out.push(origin.at(what, format!("{what} {name} is defined twice")).help("rename one of them"));
     }
+}
+
+/// Models and experiments stand side by side.
+fn is_experiment(file: &TextFile) -> bool {
+    let yaml = file.path.starts_with("models/") && file.path.ends_with(".yaml");
+    yaml && (file.path.starts_with("models/experiments/") || has_key(&file.text, "experiment"))
 }
 
 /// A query without its twin has no grain, no docs, no event time.

@@ -7,19 +7,23 @@
 //! | file | what |
 //! |---|---|
 //! | `root` | the root URL, its object store, the address of a table |
+//! | `cloud`, `remote`, `recent` | storage in the cloud: from options; commits that know themselves; what never changes, kept |
 //! | `durable` | a local object store whose writes survive a power cut |
 //! | `schema` | Arrow schema and documentation ⇄ Delta metadata |
 //! | `snapshot`, `sound` | reading: files, partitions, units; what of a foreign table can be read |
 //! | `provider`, `reader` | a DataFusion table, and its files by name |
 //! | `writer`, `encode`, `stats`, `commit` | writing |
 //! | `feed` | what a commit changed, row by row, for readers of a change feed |
-//! | `files`, `notes` | directories of plain files: model artifacts; files that come and go: runs under way |
+//! | `files`, `documents` | directories of plain files: model artifacts; files that people read: reports |
+//! | `notes` | files that come and go: runs under way |
 //! | `history`, `rewrite` | upkeep: what no version needs any longer; files written anew |
 //! | `failpoint` | places where tests end, fail or hold the process |
 //! | `raw` | raw input files by location pattern, `glob` the pattern |
 
 mod bounds;
+mod cloud;
 mod commit;
+mod documents;
 mod durable;
 mod encode;
 mod error;
@@ -32,6 +36,8 @@ mod notes;
 mod provider;
 mod raw;
 mod reader;
+mod recent;
+mod remote;
 mod rewrite;
 mod root;
 mod schema;

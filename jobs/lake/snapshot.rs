@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
 use deltalake::kernel::{Action, LogicalFileView, Remove};
 use deltalake::logstore::{LogStoreRef, get_actions};
@@ -57,6 +57,10 @@ impl Snapshot {
         }
         let state = DeltaTableState::try_new(log.as_ref(), version).await;
         let state = state.map_err(|e| sound::explained(table, version, e.into()))?;
+        Ok(Some(Snapshot::new(lake, table, log, state)?))
+    }
+
+    pub(super) fn new(lake: &Lake, table: &str, log: LogStoreRef, state: DeltaTableState) -> Result<Snapshot> {
         sound::readable(table, state.version(), state.protocol())?;
         let schema = arrow_schema(&state.schema())?;
         let partition_by = match state.metadata().partition_columns() {
@@ -64,10 +68,15 @@ impl Snapshot {
             [column] => Some(column.clone()),
             more => return Err(Error::data(format!("table {table} is partitioned by {more:?}; one was expected"))),
         };
-        let files = data_files(&state, partition_by.as_deref());
+        let is_text = |column: &str| schema.field_with_name(column).is_ok_and(|f| *f.data_type() == DataType::Utf8);
+        let mut files = data_files(&state, partition_by.as_deref());
+        // Other writers write no value so; of ours, an empty text is one.
+        if partition_by.as_deref().is_some_and(|column| !is_text(column)) {
+            files.iter_mut().for_each(|file| drop(file.partition.take_if(|value| value.is_empty())));
+        }
         files.iter().try_for_each(|file| sound::inside(table, state.version(), &file.path))?;
         let files = Arc::new(files);
-        Ok(Some(Snapshot { table: table.to_string(), log, state, schema, partition_by, files, lake: lake.clone() }))
+        Ok(Snapshot { table: table.to_string(), log, state, schema, partition_by, files, lake: lake.clone() })
     }
 
     /// The name below the lake's root.

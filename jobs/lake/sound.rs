@@ -16,7 +16,8 @@ const WRITER: i32 = 2;
 /// What a table with a change feed needs.
 const FEED_WRITER: i32 = 4;
 
-const HELP: &str = "help: restore the table's `_delta_log` from a backup, or move the table away and build it anew";
+const HELP: &str = "help: restore the table's `_delta_log` from a backup, or move the table away and build it anew; where \
+                    only a checkpoint is broken and no entry is missing, removing it and `_last_checkpoint` will do";
 
 /// Looks at the names and sizes of a table's log. False if there is no table.
 ///
@@ -110,7 +111,7 @@ pub(super) fn writable(
         format!("needs a Delta writer of version {}{}", protocol.min_writer_version(), named(features))
     };
     Err(Error::data(format!(
-        "table {table}, version {version}, {what}: another writer changed it\n  expected: version {WRITER}\n  help: write \
+        "table {table}, version {version}, {what}: another writer changed it\n  expected: version {known}\n  help: write \
          it again without these (a copy by that writer, say), or move it away and build it anew"
     )))
 }

@@ -1,13 +1,16 @@
-//! The `nightly` job: ingest, tables, features, then per model train (when due), gate, score, and monitor.
+//! The `nightly` job: ingest, tables, features, then per model train (when due), gate, score and monitor, then the
+//! report.
 //!
-//! What is wrong with a candidate never stops scoring: the champion scores, and the exit code comes last.
+//! What is wrong with a candidate never stops scoring: the champion scores, and the exit code comes last. A report that
+//! cannot be written fails no night: scores are what the night is for, and are committed by then. It is said as a
+//! warning, as a line of the result, and in `runs`; `scorehouse report` writes it afterwards.
 
 use serde_json::json;
 
 use super::gate::{self, Verdict};
 use super::job::{Job, Written};
 use super::runs::recorded;
-use super::{features, ingest, monitor, score, tables, train};
+use super::{features, ingest, monitor, report, score, tables, train};
 use crate::error::{Error, Kind, Result};
 
 /// The night's lines, what the gate found, and what is to be said after all was done.
@@ -47,6 +50,13 @@ pub async fn run(job: &Job) -> Result<Night> {
     match recorded(job, "monitor", monitor::run(job)).await {
         Ok(lines) => night.written.extend(lines),
         Err(error) => night.errors.push(error),
+    }
+    match recorded(job, "report", report::run(job)).await {
+        Ok(lines) => night.written.extend(lines),
+        Err(error) => {
+            tracing::warn!(%error, "the report could not be written; the night's scores are there");
+            night.written.push(Written::unchanged("reports", format!("failed: {error}"), None));
+        }
     }
     Ok(night)
 }

@@ -1,8 +1,9 @@
 //! The `query` job: SQL over the lake.
 //!
 //! `payment` is the current rows of `tables/payment` without our bookkeeping; `tables.payment` is everything stored,
-//! closed versions too. `features.payments`, `sequences.…`, `scores.credit`, `quarantine.…`, `training_sets.…`, `runs`,
-//! `manifest` and `registry` are the Delta tables of these names. Only what a query names is opened.
+//! closed versions too. `features.payments`, `sequences.…`, `scores.credit`, `quarantine.…`, `training_sets.…`,
+//! `experiments.…`, `searches.…`, `runs`, `manifest` and `registry` are the Delta tables of these names. Only what a
+//! query names is opened.
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::lake::Lake;
 
 /// Folders of the lake that hold tables by name.
-const FOLDERS: [&str; 12] = [
+const FOLDERS: [&str; 14] = [
     "tables",
     "features",
     "sequences",
@@ -40,6 +41,8 @@ const FOLDERS: [&str; 12] = [
     "quarantine",
     "training_sets",
     "labels",
+    "experiments",
+    "searches",
 ];
 
 /// Runs one query and collects its rows.

@@ -5,4 +5,5 @@ mod current;
 mod monitoring;
 mod promotion;
 mod refusal;
+mod report;
 mod world;

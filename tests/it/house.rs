@@ -40,6 +40,8 @@ const OWNERS: &[(&str, &str)] = &[
     ("deltalake_core", "lake"),
     ("lightgbm3", "learn"),
     ("lightgbm3_sys", "learn"),
+    ("maud", "report"),
+    ("plotters", "report"),
     ("mimalloc", "allocator"),
     ("libmimalloc_sys", "allocator"),
 ];

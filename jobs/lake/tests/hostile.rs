@@ -159,7 +159,7 @@ async fn a_log_that_lost_an_entry_or_a_part_of_one_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_corrupt_checkpoint_is_refused_and_a_pointer_to_none_is_no_harm() {
+async fn without_a_checkpoint_that_is_corrupt_the_entries_tell_everything() {
     let dir = TempDir::new().unwrap();
     let lake = lake(&dir);
     for n in 1..=25 {
@@ -181,10 +181,11 @@ async fn a_corrupt_checkpoint_is_refused_and_a_pointer_to_none_is_no_harm() {
     flipped[8..200].fill(0xa5);
     std::fs::write(&checkpoint, flipped).unwrap();
     table.refused(table.read().await, &["its log cannot be read"]);
-    // Without it, the entries tell everything.
     std::fs::remove_file(&checkpoint).unwrap();
-    assert_eq!(table.read().await.unwrap(), [25]);
+    table.refused(table.read().await, &["_last_checkpoint"]);
     std::fs::write(table.log.join("_last_checkpoint"), b"{\"version\":7").unwrap();
+    assert_eq!(table.read().await.unwrap(), [25]);
+    std::fs::remove_file(table.log.join("_last_checkpoint")).unwrap();
     assert_eq!(table.read().await.unwrap(), [25]);
     for version in 0..10 {
         std::fs::remove_file(table.entry(version)).unwrap();

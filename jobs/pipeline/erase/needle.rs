@@ -12,6 +12,7 @@ use arrow::array::{Array, ArrayRef, AsArray, ListArray, StringArray, StructArray
 use arrow::datatypes::DataType;
 
 use crate::error::{Error, Result};
+use crate::report;
 
 /// What stands for a key that was taken out of a text.
 pub const ERASED: &str = "[erased]";
@@ -167,7 +168,8 @@ fn cells(line: &[u8]) -> Vec<&[u8]> {
     line.split(|byte| *byte == b',').map(|cell| &cell[bare(cell)]).collect()
 }
 
-/// A key as texts of several kinds write it: as it is, in JSON, in JSON within JSON, in HTML, in CSV.
+/// A key as texts of several kinds write it: as it is, in JSON, in JSON within JSON, in HTML, in CSV, and in the
+/// pages of reports.
 fn written(key: &str) -> BTreeSet<String> {
     let json = |text: &str| {
         let quoted = serde_json::Value::from(text).to_string();
@@ -180,7 +182,9 @@ fn written(key: &str) -> BTreeSet<String> {
     let html = key.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
     let once = json(key);
     let csv = key.replace('"', "\"\"");
-    [key.to_string(), json(&once), ascii(&once), once, html.replace('\'', "&#39;"), html, csv].into()
+    let pages = report::spellings(key).unwrap_or_default();
+    let all = [key.to_string(), json(&once), ascii(&once), once, html.replace('\'', "&#39;"), html, csv];
+    all.into_iter().chain(pages).collect()
 }
 
 /// Where a pattern stands for itself.
@@ -255,6 +259,18 @@ mod tests {
     fn keys_of_others_do_not_count() {
         let needle = needle("u1").but_not(&["u1-2".to_string(), "x.u1".into(), "u7".into()].into());
         assert_eq!(needle.taken_out("u1-2 x.u1 u1 u1-23 u1-2-3"), "u1-2 x.u1 [erased] [erased]-23 u1-2-3");
+    }
+
+    #[test]
+    fn a_key_is_found_as_pages_write_it() {
+        let key = needle("o'ne<i>l \"x\" & co");
+        for text in [
+            "<td>o'ne&lt;i&gt;l &quot;x&quot; &amp; co</td>",
+            r#"[{"user_id":"o'ne\u003ci\u003el \"x\" \u0026 co"},0.1]"#,
+        ] {
+            assert!(key.is_in(text.as_bytes()), "{text}");
+        }
+        assert!(needle("42").is_in(br#"[[{"user_id":"42"},0.1]]"#), "a number, as the table of customers has it");
     }
 
     #[test]

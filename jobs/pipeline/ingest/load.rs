@@ -193,10 +193,11 @@ impl<'a> Loader<'a> {
             return Ok(Sorted::default());
         }
         let again = if self.layout.complete { known } else { Vec::new() };
+        let largest = new.iter().chain(&again).map(|file| file.size).max().unwrap_or_default();
         let looked =
             stream::iter(new.into_iter().map(|file| (file, true)).chain(again.into_iter().map(|f| (f, false))))
                 .map(|(file, is_new)| async move { self.look(file, is_new).await })
-                .buffered(self.threads)
+                .buffered(self.night.raw.at_once(self.threads, largest))
                 .try_collect::<Vec<_>>()
                 .await?;
         let mut sorted = Sorted::default();
@@ -297,9 +298,10 @@ impl<'a> Loader<'a> {
             None => first,
         };
         let chosen: Vec<usize> = (0..files.len()).filter(|i| touches(&files[*i])).collect();
+        let largest = chosen.iter().map(|i| files[*i].raw.size).max().unwrap_or_default();
         let read = stream::iter(chosen.into_iter().map(|i| (i, files[i].clone())))
             .map(|(i, file)| async move { (i, self.rows(&file, days.clone()).await) })
-            .buffered(self.threads)
+            .buffered(self.night.raw.at_once(self.threads, largest))
             .collect::<Vec<_>>()
             .await;
         let mut incoming: BTreeMap<i32, Vec<Incoming>> = BTreeMap::new();
