@@ -6,6 +6,7 @@ mod backfill;
 mod check;
 mod common;
 mod erase;
+mod experiment;
 mod gate;
 mod generate;
 mod job;
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::error::{Error, Kind};
+use crate::panics::contained;
 
 /// Nightly point-in-time features, models, scores and decisions: raw event Parquet in, Delta tables out.
 ///
@@ -70,6 +72,8 @@ enum Command {
     Backfill(backfill::Arguments),
     /// Erase an entity from everything below the lake's root, and prove it.
     Erase(erase::Arguments),
+    /// Compare variants of a model on identical rows.
+    Experiment(experiment::Arguments),
     /// Pack small files, write checkpoints, and remove what nobody may ask for any longer.
     Maintain(maintain::Arguments),
     /// What a column, feature or model comes from and goes into.
@@ -97,7 +101,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Error::from(error)),
     };
-    let outcome = match arguments.job {
+    let outcome = contained(|| match arguments.job {
         Command::Generate(arguments) => generate::run(arguments),
         Command::Check(arguments) => runtime.block_on(check::run(arguments)),
         Command::Plan(arguments) => runtime.block_on(plan::run(arguments)),
@@ -113,13 +117,17 @@ pub fn main() -> ExitCode {
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
         Command::Backfill(arguments) => runtime.block_on(backfill::run(arguments)),
         Command::Erase(arguments) => runtime.block_on(erase::run(arguments)),
+        Command::Experiment(arguments) => runtime.block_on(experiment::run(arguments)),
         Command::Maintain(arguments) => runtime.block_on(maintain::run(arguments)),
         Command::Lineage(arguments) => lineage::run(arguments),
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),
         Command::Replay(arguments) => runtime.block_on(replay::run(arguments)),
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
         Command::Why(arguments) => runtime.block_on(why::run(arguments)),
-    };
+    });
+    // A bug, which the scheduler knows by its code.
+    let outcome =
+        outcome.unwrap_or_else(|said| Err(Error::internal(format!("{said}\n  help: report it with this text"))));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),

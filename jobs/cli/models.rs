@@ -168,7 +168,7 @@ fn list(all: &[Listed]) -> String {
 }
 
 fn show(shown: &Shown) -> String {
-    let Shown { listed, files, inputs, events, gate } = shown;
+    let Shown { listed, files, inputs, search, events, gate } = shown;
     let aliases = if listed.aliases.is_empty() { "no alias".to_string() } else { listed.aliases.join(", ") };
     let mut text = format!("{} {}: {aliases}\n\n", listed.model, listed.version);
     let line =
@@ -180,6 +180,17 @@ fn show(shown: &Shown) -> String {
     let line = |(name, size): &(String, u64)| vec![name.clone(), bytes(*size)];
     text += &format!("\n{}", output::columns(&["file", "size"], files.iter().map(line), &[1]));
     text += &format!("\n{} inputs: {}\n", inputs.len(), inputs.join(", "));
+    if let Some(found) = search {
+        let default = found.default_value.map_or("none".to_string(), |value| format!("{value:.4}"));
+        let (trials, pruned, failed) = (found.trials, found.pruned, found.failed);
+        text += &format!(
+            "\nSearch: trial {} of {trials} ({pruned} pruned, {failed} failed) reached {:.4}, the head as defined \
+             {default}\n",
+            found.best, found.value
+        );
+        let line = |(name, value): (&String, &serde_json::Value)| vec![name.clone(), value.to_string()];
+        text += &output::columns(&["parameter", "found"], found.params.iter().map(line), &[]);
+    }
     if let Some(verdict) = gate {
         text += &super::gate::text(std::slice::from_ref(verdict));
     }

@@ -24,6 +24,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::{ObjectMeta, ObjectStore};
 
+use super::reader::Readers;
 use super::root::Lake;
 use super::schema::file_schema;
 use super::snapshot::{DataFile, Snapshot};
@@ -31,6 +32,8 @@ use crate::error::{Error, Result};
 
 /// Parquet files with their partition values.
 pub(super) struct DeltaFiles {
+    /// Its name, for messages.
+    table: String,
     schema: SchemaRef,
     partition: Option<Field>,
     /// File columns, then the partition column: the order in which DataFusion sees a partitioned file.
@@ -67,7 +70,16 @@ impl DeltaFiles {
         let files = files.iter().map(|f| partitioned_file(lake, table, f, partition.as_ref()));
         let files = files.collect::<Result<Vec<_>>>()?;
         let url = store_url(lake)?;
-        Ok(DeltaFiles { schema, partition, stored, files, rows, url, store: Arc::clone(lake.store()) })
+        Ok(DeltaFiles {
+            table: table.to_string(),
+            schema,
+            partition,
+            stored,
+            files,
+            rows,
+            url,
+            store: Arc::clone(lake.store()),
+        })
     }
 
     /// The files whose partition satisfies every filter over nothing but the partition column.
@@ -147,8 +159,9 @@ impl TableProvider for DeltaFiles {
         if files.len() == self.files.len() {
             statistics.num_rows = self.rows;
         }
-        let mut source =
-            ParquetSource::new(self.stored.clone()).with_table_parquet_options(state.default_table_options().parquet);
+        let mut source = ParquetSource::new(self.stored.clone())
+            .with_table_parquet_options(state.default_table_options().parquet)
+            .with_parquet_file_reader_factory(Arc::new(Readers::new(&self.table, &self.store)));
         let rest: Vec<Expr> = filters.iter().filter(|f| !self.decides(f)).cloned().collect();
         if let Some(filter) = conjunction(rest) {
             // For row groups and pages only: DataFusion filters the rows again above.

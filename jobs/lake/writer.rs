@@ -21,6 +21,7 @@ use super::feed::{FEED, Feed};
 use super::root::Lake;
 use super::schema::{TableSpec, file_schema};
 use super::snapshot::Snapshot;
+use super::sound;
 use crate::error::{Context, Error, Result};
 
 /// Batches that wait for their encoder.
@@ -53,6 +54,9 @@ impl Writer {
     pub(super) async fn open(lake: &Lake, spec: &TableSpec, prefix: &'static str, feed: bool) -> Result<Writer> {
         let schema = spec.canonical()?;
         let base = base(lake, spec, feed).await?;
+        let append_only = base.state().metadata().configuration().get("delta.appendOnly");
+        let is_append_only = append_only.is_some_and(|value| value == "true");
+        sound::writable(&spec.name, base.version(), base.state().protocol(), is_append_only)?;
         if base.partition_by() != spec.partition_by.as_deref() {
             return Err(Error::definition(format!(
                 "table {} is partitioned by {:?} and was to be partitioned by {:?}: move the old table away",
@@ -61,12 +65,13 @@ impl Writer {
                 spec.partition_by
             )));
         }
+        let stored = file_schema(&schema, spec.partition_by.as_deref());
         let encoding = Encoding {
             store: Arc::clone(lake.store()),
             root: lake.path_of(&spec.name)?,
-            schema: file_schema(&schema, spec.partition_by.as_deref()),
+            properties: properties(spec, &stored)?,
+            schema: stored,
             partition_by: spec.partition_by.clone(),
-            properties: properties(spec)?,
             prefix,
             cancelled: AtomicBool::new(false),
         };

@@ -70,6 +70,9 @@ pub fn compile(files: &[TextFile]) -> Result<(Loaded, Vec<Diagnostic>)> {
     for model in project.models.values() {
         out.extend(models::check(&session, &project, &catalog, &features, model)?);
     }
+    for variant in project.experiments.values().flat_map(|experiment| experiment.variants.values()) {
+        out.extend(models::check(&session, &project, &catalog, &features, variant)?);
+    }
     let loaded = Loaded { project, catalog };
     if out.is_empty() {
         out = personal::check(&loaded)?;

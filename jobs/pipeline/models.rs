@@ -13,6 +13,7 @@ use super::job::Job;
 use super::registry::{self, Event, FORCED, Happened, History};
 use crate::define::{Diagnostic, Model};
 use crate::error::{Error, Result};
+use crate::learn::search::Found;
 
 /// A version of a model.
 #[derive(Debug, Clone, Serialize)]
@@ -38,6 +39,8 @@ pub struct Shown {
     /// Names and sizes.
     pub files: Vec<(String, u64)>,
     pub inputs: Vec<String>,
+    /// What its search for parameters found.
+    pub search: Option<Found>,
     pub events: Vec<Event>,
     pub gate: Option<Verdict>,
 }
@@ -79,11 +82,13 @@ pub async fn show(job: &Job, model: &str, version: Option<&str>) -> Result<Shown
         None => aliases.champion.or(aliases.candidate).ok_or_else(|| unknown(&history, model, "champion"))?,
     };
     let files = artifacts::files(job, &model.name, &version).await?.unwrap_or_default();
-    let inputs = crate::learn::artifact::Artifact::from_files(&files).map(|artifact| artifacts::inputs(&artifact));
+    let artifact = crate::learn::artifact::Artifact::from_files(&files).ok();
+    let inputs = artifact.as_ref().map(artifacts::inputs);
     Ok(Shown {
         listed: listed(job, model, &history, &version).await?,
         files: files.iter().map(|(name, bytes)| (name.clone(), bytes.len() as u64)).collect(),
         inputs: inputs.unwrap_or_default().iter().map(|input| input.name()).collect(),
+        search: artifact.and_then(|artifact| artifact.report.search),
         events: history.events.iter().filter(|event| event.version == version).cloned().collect(),
         gate: gate::stored(job, model, &version).await?,
     })

@@ -7,7 +7,7 @@ mod decided;
 mod explained;
 mod judged;
 mod measured;
-mod pages;
+pub mod pages;
 mod rows;
 mod trained;
 mod versions;

@@ -3,15 +3,18 @@
 //! A version is due when the model has no champion, or `retrain` has passed since the champion was trained. It becomes
 //! the model's candidate, and nothing else: whether it replaces the champion is for the gate to say.
 
+use std::sync::Arc;
+
 use chrono::NaiveDate;
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::job::{Job, Pins, Written, definition_text, digest, hex};
-use super::learning::{self, Learning};
+use super::learning::Learning;
 use super::monitor::baseline;
 use super::registry::{self, Event, Happened, History};
-use super::{artifacts, fingerprints, spine, training_set, vectors};
+use super::{artifacts, fingerprints, search, spine, training_set, vectors};
 use crate::define::inputs::{Input, candidates};
 use crate::define::model::Validation as Declared;
 use crate::define::{FeatureGroup, Model};
@@ -19,6 +22,7 @@ use crate::error::{Context, Error, Result};
 use crate::learn::artifact::Artifact;
 use crate::learn::metrics::Metrics;
 use crate::learn::scorer::Scorer;
+use crate::learn::search::Params;
 use crate::learn::train::{self, Fitted};
 
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
@@ -75,8 +79,10 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
     let segments = vectors::segments(job, model, &vectors)?;
     let names: Vec<String> = inputs.iter().map(|input| input.name()).collect();
     let step = job.progress.step(format!("train {}", model.name));
-    let learning = Learning::new(model, &spine, &vectors, &names, segments, job.threads())?;
-    let fitted = fit(learning, model).await?;
+    let learning = Arc::new(Learning::new(model, &spine, &vectors, &names, segments, job.threads())?);
+    let (params, found) = search::parameters(job, model, &learning, &source).await?;
+    let mut fitted = fit(learning, model, params).await?;
+    fitted.report.search = found;
     let files = files(job, model, &inputs, &fitted).await?;
     let version = version(job, &files);
     training_set::store(job, model, &version, &spine, &vectors, &fitted).await?;
@@ -110,8 +116,8 @@ async fn inputs_of_others(job: &Job, model: &Model, history: &History) -> Result
 }
 
 /// Everything a version follows from: definitions, input versions.
-fn inputs_fingerprint(job: &Job, model: &Model, pins: &Pins) -> Result<String> {
-    let mut parts = vec![definition_text(model)?, pins.contents()];
+pub fn inputs_fingerprint<T: Serialize>(job: &Job, definition: &T, pins: &Pins) -> Result<String> {
+    let mut parts = vec![definition_text(definition)?, pins.contents()];
     let groups: Vec<&FeatureGroup> = job.project.groups.values().collect();
     for group in groups {
         parts.push(definition_text(group)?);
@@ -134,8 +140,9 @@ fn version(job: &Job, files: &[(String, Vec<u8>)]) -> String {
     format!("{}-{}", job.date, &hex(&digest(&[&parts[0], &parts[1]]))[..8])
 }
 
-async fn fit(learning: Learning, model: &Model) -> Result<Fitted> {
-    let (model, params) = (model.clone(), learning::params(model)?);
+/// A model on rows, with these parameters of its head. On a thread of its own.
+pub async fn fit(learning: Arc<Learning>, model: &Model, params: Params) -> Result<Fitted> {
+    let model = model.clone();
     let task = tokio::task::spawn_blocking(move || train::fit(&learning.request(&model, &params)));
     task.await.map_err(|e| Error::internal(format!("training did not end: {e}")))?
 }

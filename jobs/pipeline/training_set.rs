@@ -66,7 +66,7 @@ pub async fn store(
         description: format!("What the last version of {} was trained from.", model.name),
         schema: schema.clone(),
         partition_by: None,
-        no_statistics: model.entity.clone(),
+        no_statistics: job.project.identifying("training_sets", &schema),
     };
     let mut writer = job.lake.writer(&spec).await?;
     writer.write(&RecordBatch::try_new(schema, columns)?).await?;

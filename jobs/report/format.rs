@@ -95,6 +95,9 @@ fn plain_name(metric: &str) -> (String, &'static str) {
             ("Calibration error", "Mean distance between predicted and observed rate over equal bins")
         }
         "lift_10" => ("Lift, top 10%", "Rate among the tenth with the highest probability, over the base rate"),
+        "default_rate" => {
+            ("Default rate", "Share of positives among the accepted, those with the lowest risk; smaller is better")
+        }
         "rank_agreement" => ("Rank agreement", "Spearman correlation of the two versions' feature importances"),
         "action_changes" => ("Action changes", "Share of customers who would get another action"),
         "psi" => ("PSI", "Population stability index: below 0.1 stable, above 0.25 another population"),

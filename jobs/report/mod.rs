@@ -7,7 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `page` | everything a page shows |
-//! | `model`, `index` | the two pages |
+//! | `model`, `experiment`, `index` | the pages |
 //! | `gate`, `quality`, `explanation`, `operation`, `customers` | sections of a model's page |
 //! | `charts` | one chart per file, drawn by plotters |
 //! | `html`, `format` | the document around it, escaping, tables; numbers as people read them |
@@ -15,6 +15,7 @@
 
 mod charts;
 mod customers;
+mod experiment;
 mod explanation;
 mod format;
 mod gate;
@@ -29,6 +30,7 @@ mod sample;
 #[cfg(test)]
 mod tests;
 
+pub use experiment::experiment;
 pub use html::spellings;
 pub use index::index;
 pub use model::model;

@@ -128,6 +128,44 @@ pub struct Measured {
     pub high: Option<f64>,
 }
 
+/// Variants of a model on identical rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiment {
+    pub name: String,
+    pub description: String,
+    pub date: String,
+    pub facts: Vec<Fact>,
+    pub segments: Vec<Compared>,
+}
+
+/// The variants on the rows of one segment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compared {
+    pub segment: String,
+    pub rows: u64,
+    pub positives: u64,
+    pub metrics: Vec<String>,
+    pub variants: Vec<Variant>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Variant {
+    pub name: String,
+    pub head: String,
+    pub inputs: u64,
+    /// One per metric.
+    pub cells: Vec<(Measured, Mark)>,
+}
+
+/// Whether a variant is the best by a metric.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Mark {
+    None,
+    /// Though not by more than noise; how it compares with the second.
+    Best(String),
+    BestByMoreThanNoise(String),
+}
+
 /// How good the model is, out of sample, by segment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quality {

@@ -22,7 +22,7 @@ pub fn segments(quality: &Quality) -> Result<Markup> {
             .filter(|(_, measured)| measured.value.is_some())
             .collect();
         if rows.len() > 1 {
-            drawn.push(charts::intervals(&format!("segments-{}", name.replace('_', "-")), name, &rows)?);
+            drawn.push(charts::intervals(&format!("segments-{}", name.replace('_', "-")), name, "segment", &rows)?);
         }
     }
     Ok(html! {

@@ -13,6 +13,7 @@ use super::super::evaluate::{self, ALL, Evaluation};
 use super::super::heads::stops;
 use super::super::metrics::Metrics;
 use super::super::ranked::Ranked;
+use super::super::search::Found;
 use super::super::split::PartSummary;
 use super::super::stability::{BINS, Reference};
 use super::one::{One, Said};
@@ -66,6 +67,9 @@ pub struct Report {
     pub contributions: Vec<Contribution>,
     /// Things worth a look that did not stop the training.
     pub warnings: Vec<String>,
+    /// Of a definition that looks for parameters: what was found, and is trained with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Found>,
 }
 
 /// Curves of all rows out of sample.

@@ -66,6 +66,11 @@ impl<'a> Prepared<'a> {
         &self.stop
     }
 
+    /// Rounds that a trial may take at most.
+    pub fn rounds(&self) -> u32 {
+        self.fitter.request.rounds
+    }
+
     /// The labels of [`Prepared::rows`].
     pub fn labels(&self) -> Vec<bool> {
         self.stop.iter().map(|row| self.fitter.request.labels[*row]).collect()

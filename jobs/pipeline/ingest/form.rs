@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 /// Rows of a piece, at most.
 const PIECE_ROWS: usize = 64 << 10;
 
-/// Text may be so many times as long as what it was compressed to, beyond a first `FREE_BYTES`.
+/// What is decompressed may be so many times as long as its file, beyond a first `FREE_BYTES`.
 const MOST_EXPANSION: u64 = 1_100;
 const FREE_BYTES: u64 = 64 << 20;
 
@@ -78,7 +78,7 @@ pub(super) struct Opened {
 }
 
 enum Content {
-    Parquet(Box<parquet::Builder>),
+    Parquet(Box<parquet::Opened>),
     Avro(avro::Blocks),
     Csv(csv::Records),
     Ndjson(ndjson::Lines),
@@ -110,8 +110,8 @@ impl Opened {
         }
         let (schema, content) = match &source.format {
             Format::Parquet => {
-                let builder = parquet::open(bytes)?;
-                (builder.schema().clone(), Content::Parquet(Box::new(builder)))
+                let opened = parquet::Opened::new(bytes)?;
+                (opened.schema().clone(), Content::Parquet(Box::new(opened)))
             }
             Format::Avro => {
                 let blocks = avro::Blocks::new(bytes)?;
@@ -138,7 +138,7 @@ impl Opened {
     /// How many rows it has, where that can be said without reading them.
     pub(super) fn rows(&self) -> Option<u64> {
         match &self.content {
-            Content::Parquet(builder) => u64::try_from(builder.metadata().file_metadata().num_rows()).ok(),
+            Content::Parquet(opened) => opened.rows(),
             Content::Avro(blocks) => Some(blocks.len()),
             Content::Csv(records) => Some(records.len()),
             Content::Ndjson(lines) => Some(lines.len()),
@@ -148,7 +148,7 @@ impl Opened {
     /// The rows with these of its columns.
     pub(super) fn read(self, columns: &[&str]) -> Result<Pieces> {
         match self.content {
-            Content::Parquet(builder) => parquet::read(*builder, columns),
+            Content::Parquet(opened) => opened.read(columns),
             Content::Avro(blocks) => blocks.read(columns),
             Content::Csv(records) => records.read(columns),
             Content::Ndjson(lines) => lines.read(columns),

@@ -4,6 +4,7 @@
 //! reports/index.html                 a row per model, a link per page
 //! reports/<model>/<date>.html        the page of one night
 //! reports/<model>/<date>.json        what the index says of it, for machines
+//! reports/experiments/<name>.html    the last comparison of an experiment
 //! ```
 //!
 //! The index follows from what lies there, not from what was written just now: a page of an earlier night, or of one
@@ -33,7 +34,8 @@ pub async fn put_index(job: &Job) -> Result<Written> {
     write(job, format!("{ROOT}/index.html"), html.into_bytes(), 0.0).await
 }
 
-async fn write(job: &Job, name: String, bytes: Vec<u8>, seconds: f64) -> Result<Written> {
+/// Writes a file, unless it is there with this very content.
+pub async fn write(job: &Job, name: String, bytes: Vec<u8>, seconds: f64) -> Result<Written> {
     let size = bytes.len() as u64;
     let is_new = job.lake.put_document(&name, bytes).await?;
     let mut line = Written::unchanged(name, if is_new { "written" } else { "unchanged" }, None);

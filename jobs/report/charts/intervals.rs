@@ -1,4 +1,4 @@
-//! A metric by segment with its interval: whether two segments differ by more than noise.
+//! A metric with its interval, by segment or by variant: whether two differ by more than noise.
 
 use maud::Markup;
 use plotters::element::{Circle, PathElement, Text};
@@ -14,7 +14,7 @@ use crate::report::page::Measured;
 const ROW: u32 = 30;
 
 /// Names with what was measured; those without a value are left out.
-pub fn intervals(id: &str, what: &str, rows: &[(&str, Measured)]) -> Result<Markup> {
+pub fn intervals(id: &str, what: &str, by: &str, rows: &[(&str, Measured)]) -> Result<Markup> {
     let rows: Vec<(&str, f64, Measured)> =
         rows.iter().filter_map(|(name, measured)| Some((*name, measured.value?, *measured))).collect();
     let ends = || rows.iter().flat_map(|(_, value, m)| [m.low.unwrap_or(*value), m.high.unwrap_or(*value)]);
@@ -23,7 +23,7 @@ pub fn intervals(id: &str, what: &str, rows: &[(&str, Measured)]) -> Result<Mark
     let (what, _) = format::name(what);
     let words: Vec<String> =
         rows.iter().map(|(name, v, m)| format!("{name} {} ({})", metric(*v), interval(m.low, m.high))).collect();
-    let title = format!("{what} by segment");
+    let title = format!("{what} by {by}");
     let desc = format!("{what} with its interval: {}.", words.join(", "));
     let about = Figure { id, title: &title, desc, size: (480, rows.len() as u32 * ROW + 56) };
     let axes = Axes {
