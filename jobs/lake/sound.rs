@@ -13,6 +13,8 @@ use crate::error::{Context, Error, Result};
 /// What our tables need of a reader and of a writer.
 const READER: i32 = 1;
 const WRITER: i32 = 2;
+/// What a table with a change feed needs.
+const FEED_WRITER: i32 = 4;
 
 const HELP: &str = "help: restore the table's `_delta_log` from a backup, or move the table away and build it anew; where \
                     only a checkpoint is broken and no entry is missing, removing it and `_last_checkpoint` will do";
@@ -87,10 +89,19 @@ pub(super) fn readable(table: &str, version: u64, protocol: &Protocol) -> Result
     )))
 }
 
+/// A table with a change feed needs a writer of a later version, which ours is for such a table.
+///
 /// # Errors
 /// `Data` if somebody gave the table features that a writer must heed.
-pub(super) fn writable(table: &str, version: u64, protocol: &Protocol, is_append_only: bool) -> Result<()> {
-    if protocol.min_writer_version() <= WRITER && !is_append_only {
+pub(super) fn writable(
+    table: &str,
+    version: u64,
+    protocol: &Protocol,
+    is_append_only: bool,
+    has_feed: bool,
+) -> Result<()> {
+    let known = if has_feed { FEED_WRITER } else { WRITER };
+    if protocol.min_writer_version() <= known && !is_append_only {
         return Ok(());
     }
     let what = if is_append_only {
@@ -100,7 +111,7 @@ pub(super) fn writable(table: &str, version: u64, protocol: &Protocol, is_append
         format!("needs a Delta writer of version {}{}", protocol.min_writer_version(), named(features))
     };
     Err(Error::data(format!(
-        "table {table}, version {version}, {what}: another writer changed it\n  expected: version {WRITER}\n  help: write \
+        "table {table}, version {version}, {what}: another writer changed it\n  expected: version {known}\n  help: write \
          it again without these (a copy by that writer, say), or move it away and build it anew"
     )))
 }

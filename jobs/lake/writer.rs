@@ -54,9 +54,11 @@ impl Writer {
     pub(super) async fn open(lake: &Lake, spec: &TableSpec, prefix: &'static str, feed: bool) -> Result<Writer> {
         let schema = spec.canonical()?;
         let base = base(lake, spec, feed).await?;
-        let append_only = base.state().metadata().configuration().get("delta.appendOnly");
-        let is_append_only = append_only.is_some_and(|value| value == "true");
-        sound::writable(&spec.name, base.version(), base.state().protocol(), is_append_only)?;
+        let configuration = base.state().metadata().configuration();
+        let is_set = |key: &str| configuration.get(key).is_some_and(|value| value == "true");
+        let is_checked = configuration.keys().any(|key| key.starts_with("delta.constraints."));
+        let has_feed = is_set(FEED) && !is_checked;
+        sound::writable(&spec.name, base.version(), base.state().protocol(), is_set("delta.appendOnly"), has_feed)?;
         if base.partition_by() != spec.partition_by.as_deref() {
             return Err(Error::definition(format!(
                 "table {} is partitioned by {:?} and was to be partitioned by {:?}: move the old table away",

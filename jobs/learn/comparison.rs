@@ -291,22 +291,27 @@ mod tests {
     }
 
     #[test]
-    fn equals_do_not_differ_by_more_than_noise() {
+    fn equals_differ_by_more_than_noise_as_rarely_as_the_confidence_says() {
         let world = world();
-        let shaken: Vec<f64> = world.truth.iter().enumerate().map(|(i, p)| p + 1e-3 * (i % 7) as f64).collect();
-        let all =
-            [contender("one", &[&world.truth]), contender("other", &[&shaken]), contender("same", &[&world.truth])];
-        let cells = compare(&rows(&world), &all).unwrap();
-        for segment in ["all", "odd"] {
-            for metric in ["roc_auc", "average_precision", DEFAULT_RATE] {
-                let leads: Vec<&Lead> = cells
-                    .iter()
-                    .filter(|c| c.segment == segment && c.metric == metric)
-                    .filter_map(|c| c.lead.as_ref())
-                    .collect();
-                assert!(leads.len() == 1 && !leads[0].is_more_than_noise(), "{segment} {metric}: {leads:?}");
+        let mut marked = 0;
+        for draw in 0..20 {
+            // Both know the truth but for an error of their own.
+            let mut random = ChaCha8Rng::seed_from_u64(draw);
+            let mut shaken = || world.truth.iter().map(|p| p + random.random_range(-0.2..0.2)).collect::<Vec<f64>>();
+            let (one, other) = (shaken(), shaken());
+            let all = [contender("one", &[&one]), contender("other", &[&other]), contender("same", &[&other])];
+            let metrics = [Metric::RocAuc];
+            let rows = Rows { metrics: &metrics, segments: &[], acceptance_rate: None, ..rows(&world) };
+            let cells = compare(&rows, &all).unwrap();
+            let leads: Vec<&Lead> = cells.iter().filter_map(|cell| cell.lead.as_ref()).collect();
+            assert_eq!(leads.len(), 1);
+            if leads[0].difference == 0.0 {
+                assert!(!leads[0].is_more_than_noise(), "the same scores: {leads:?}");
+            } else {
+                marked += u32::from(leads[0].is_more_than_noise());
             }
         }
+        assert!(marked <= 4, "{marked} of 20 leads of equals are marked");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::models::{MODEL, NIGHT, world};
+use crate::models::{self, MODEL, NIGHT};
+use crate::small::{self, Pay, batch, deliver};
 use crate::support::{Said, World, said, scorehouse};
 
 const HEADS: &str = "\
@@ -23,8 +24,27 @@ fn model() -> String {
     format!("{MODEL}segments: {{frequent: pays.payments_30d > 8}}\n")
 }
 
+/// Sixty users over two months, each with a habit: how often somebody paid tells whether they pay again soon.
 fn with(experiment: &str) -> World {
-    let world = world(&model());
+    let world = small::world();
+    world.write("models/again.yaml", &model());
+    for day in 0..60_usize {
+        let date = chrono::NaiveDate::from_ymd_opt(2024, 2, 1).unwrap() + chrono::Days::new(day as u64);
+        let pays = |user: &usize| (user * 7919 + day * 104_729 + user * day * 31) % 100 < [8, 20, 40, 60, 85][user % 5];
+        let rows: Vec<(String, String, String, i128)> = (0..60)
+            .filter(pays)
+            .map(|user| {
+                let at = format!("{date}T{:02}:30:00Z", user % 24);
+                let amount = 100 + ((user * 31 + day * 17) * 48_271 % 901) as i128;
+                (format!("p{day}-{user}"), format!("u{user:02}"), at, amount)
+            })
+            .collect();
+        let rows: Vec<Pay> = rows.iter().map(|r| (r.0.as_str(), Some(r.1.as_str()), Some(r.2.as_str()), r.3)).collect();
+        deliver(&world, &format!("day={date}/a.parquet"), &batch(&rows));
+    }
+    for job in ["ingest", "tables", "features"] {
+        world.job(job, NIGHT).ok();
+    }
     world.write("models/experiments/heads.yaml", experiment);
     world
 }
@@ -194,7 +214,7 @@ fn found(world: &World, line: &Value) -> Value {
 #[test]
 fn a_search_is_part_of_training_and_goes_on_where_it_was_killed() {
     let searching = format!("{MODEL}{SEARCH}");
-    let undisturbed = world(&searching);
+    let undisturbed = models::world(&searching);
     let line = undisturbed.job("train", NIGHT).ok().line("models/");
     let all = trials(&undisturbed);
     assert_eq!(all.len(), 9);
@@ -210,7 +230,7 @@ fn a_search_is_part_of_training_and_goes_on_where_it_was_killed() {
         "min_data_in_leaf: 5, num_leaves: {}, learning_rate: {}",
         params["num_leaves"], params["learning_rate"]
     );
-    let fixed = world(&MODEL.replace("min_data_in_leaf: 5", &own));
+    let fixed = models::world(&MODEL.replace("min_data_in_leaf: 5", &own));
     let other = fixed.job("train", NIGHT).ok().line("models/");
     let trees = |world: &World, line: &Value| {
         std::fs::read_to_string(world.lake().join(line["table"].as_str().unwrap()).join("model.txt")).unwrap()
@@ -218,7 +238,7 @@ fn a_search_is_part_of_training_and_goes_on_where_it_was_killed() {
     assert_eq!(trees(&fixed, &other), trees(&undisturbed, &line));
 
     // Killed after the fourth trial was stored, and before the sixth.
-    let killed = world(&searching);
+    let killed = models::world(&searching);
     let project = killed.project.display().to_string();
     for armed in ["after-commit:searches/again#4=kill", "before-commit:searches/again#2=kill"] {
         let mut command = scorehouse(&["train", "--date", NIGHT, "--project", &project, "--json"]);
