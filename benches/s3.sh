@@ -32,9 +32,10 @@ upload() {
     (umask 077 && printf 'user = "%s:%s"\n' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" >"$config")
     (cd "$1" && find . -type f -name '*.parquet' | sed 's|^\./||') | while read -r file; do
         printf 'url = "%s/scorehouse/%s/%s"\nupload-file = "%s/%s"\noutput = /dev/null\n' \
-            "$AWS_ENDPOINT_URL" "$2" "$file" "$1" "$file"
+            "$AWS_ENDPOINT_URL" "$2" "${file//=/%3D}" "$1" "$file"
     done >"$config.files"
-    curl -sf --aws-sigv4 aws:amz:us-east-1:s3 -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' -K "$config" -K "$config.files"
+    curl -sf --aws-sigv4 aws:amz:us-east-1:s3 -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' \
+        -H 'Content-Type: application/octet-stream' -K "$config" -K "$config.files"
     rm -f "$config" "$config.files"
 }
 

@@ -12,7 +12,8 @@ use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::{ColumnDescPtr, ColumnPath};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 
 use super::schema::TableSpec;
 use super::stats::delta_statistics;
@@ -25,6 +26,31 @@ const FILE_BYTES: usize = 96 << 20;
 /// Rows of a row group: small enough to skip by and to be held while it is encoded, large enough to compress well.
 const ROW_GROUP_ROWS: usize = 128 << 10;
 
+/// MiB that are on their way to storage at most, and files.
+const ON_THE_WAY: usize = 192;
+const AT_ONCE: usize = 16;
+
+/// Room for all that may be on its way.
+pub(super) fn uploads() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(ON_THE_WAY))
+}
+
+/// A file that was encoded.
+pub(super) struct Sent {
+    add: Add,
+    /// `None` where it has arrived.
+    way: Option<JoinHandle<Result<()>>>,
+}
+
+impl Sent {
+    pub(super) async fn arrived(self) -> Result<Add> {
+        if let Some(way) = self.way {
+            way.await.map_err(|e| Error::internal(format!("an upload ended: {e}")))??;
+        }
+        Ok(self.add)
+    }
+}
+
 /// How the files of a table are encoded. Shared by all its encoders.
 pub(super) struct Encoding {
     pub store: Arc<dyn ObjectStore>,
@@ -36,6 +62,8 @@ pub(super) struct Encoding {
     pub properties: WriterProperties,
     /// How the names of files begin.
     pub prefix: &'static str,
+    /// Storage far away takes files while the next ones are encoded; a disk is waited for.
+    pub uploads: Option<Arc<Semaphore>>,
     /// Set when the writer is gone and nobody wants the files any more.
     pub cancelled: AtomicBool,
 }
@@ -62,8 +90,9 @@ pub(super) fn properties(spec: &TableSpec, schema: &Schema) -> Result<WriterProp
 }
 
 impl Encoding {
-    /// Encodes what comes until the sender is gone. Blocks: for a blocking thread.
-    pub(super) fn run(&self, partition: Option<String>, mut batches: mpsc::Receiver<RecordBatch>) -> Result<Vec<Add>> {
+    /// Encodes what comes until the sender is gone; some files may still be on their way then. Blocks: for a blocking
+    /// thread.
+    pub(super) fn run(&self, partition: Option<String>, mut batches: mpsc::Receiver<RecordBatch>) -> Result<Vec<Sent>> {
         let mut adds = Vec::new();
         let mut open: Option<ArrowWriter<Vec<u8>>> = None;
         while let Some(batch) = batches.blocking_recv() {
@@ -85,7 +114,7 @@ impl Encoding {
             .map_err(encoding_error)
     }
 
-    fn finish(&self, open: &mut Option<ArrowWriter<Vec<u8>>>, partition: Option<&String>) -> Result<Option<Add>> {
+    fn finish(&self, open: &mut Option<ArrowWriter<Vec<u8>>>, partition: Option<&String>) -> Result<Option<Sent>> {
         let Some(mut writer) = open.take() else { return Ok(None) };
         let footer = writer.finish().map_err(encoding_error)?;
         let bytes = std::mem::take(writer.inner_mut());
@@ -106,11 +135,27 @@ impl Encoding {
             stats: Some(delta_statistics(&footer, &self.schema)),
             ..Add::default()
         };
-        let path = self.path_of(&add)?;
-        tokio::runtime::Handle::current()
-            .block_on(self.store.put(&path, PutPayload::from(bytes)))
-            .with_context(|| format!("writing {path}"))?;
-        Ok(Some(add))
+        let way = self.send(self.path_of(&add)?, bytes)?;
+        Ok(Some(Sent { add, way }))
+    }
+
+    fn send(&self, path: Path, bytes: Vec<u8>) -> Result<Option<JoinHandle<Result<()>>>> {
+        let (runtime, store) = (tokio::runtime::Handle::current(), Arc::clone(&self.store));
+        let weight = (bytes.len() >> 20).clamp(ON_THE_WAY / AT_ONCE, ON_THE_WAY) as u32;
+        let put = async move {
+            let writing = || format!("writing {path}");
+            store.put(&path, PutPayload::from(bytes)).await.map(drop).with_context(writing)
+        };
+        let Some(uploads) = &self.uploads else {
+            runtime.block_on(put)?;
+            return Ok(None);
+        };
+        let place = runtime.block_on(Arc::clone(uploads).acquire_many_owned(weight));
+        let place = place.map_err(|e| Error::internal(e.to_string()))?;
+        Ok(Some(runtime.spawn(async move {
+            let _place = place;
+            put.await
+        })))
     }
 
     pub(super) fn path_of(&self, add: &Add) -> Result<Path> {

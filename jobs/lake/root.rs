@@ -131,6 +131,11 @@ impl Lake {
         Ok(default_logstore(below_table, Arc::clone(&self.inner.store), &url, &config))
     }
 
+    /// Whether a request to its storage is a round trip through a network.
+    pub(super) fn is_remote(&self) -> bool {
+        self.inner.newest.is_some()
+    }
+
     /// Notes the newest version of a table, as it was read or committed.
     pub(super) fn remember(&self, table: &str, state: &DeltaTableState) {
         if let Some(newest) = &self.inner.newest {

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::commit::{self, Outcome, Replace, Unit};
-use super::encode::{Encoding, properties};
+use super::encode::{Encoding, Sent, properties, uploads};
 use super::feed::{FEED, Feed};
 use super::root::Lake;
 use super::schema::{TableSpec, file_schema};
@@ -75,6 +75,7 @@ impl Writer {
             schema: stored,
             partition_by: spec.partition_by.clone(),
             prefix,
+            uploads: lake.is_remote().then(uploads),
             cancelled: AtomicBool::new(false),
         };
         // One more than there are processors: one file is usually waiting for the disk.
@@ -189,9 +190,15 @@ impl Writer {
         let (batches, queue) = mpsc::channel(QUEUE);
         let encoding = Arc::clone(&self.encoding);
         let value = partition.clone();
-        self.encoders.spawn_blocking(move || {
-            let _place = place;
-            encoding.run(value, queue)
+        self.encoders.spawn(async move {
+            let encoded = tokio::task::spawn_blocking(move || {
+                let _place = place;
+                encoding.run(value, queue)
+            });
+            let sent = encoded.await.map_err(|e| Error::internal(format!("an encoder ended: {e}")))??;
+            // All of them, also after one has failed: none may arrive when nobody looks any more.
+            let arrived = futures::future::join_all(sent.into_iter().map(Sent::arrived)).await;
+            arrived.into_iter().collect()
         });
         self.open = Some(Open { partition, batches });
     }

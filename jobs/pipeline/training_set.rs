@@ -116,10 +116,6 @@ impl TrainingSet {
         self.labels.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
     /// Inputs of some of its rows, by their names; `None` if it does not have one of them.
     pub fn vectors(&self, inputs: &[Input], chosen: &[bool]) -> Result<Option<RecordBatch>> {
         let mut fields = Vec::new();

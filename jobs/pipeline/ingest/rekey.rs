@@ -91,7 +91,6 @@ pub async fn pairs(job: &Job, source: &Source, keys: &Keys, mut each: impl FnMut
         entities: BTreeSet::new(),
         pii_key: None,
         pii_variable: &job.profile.pii_key,
-        entities: job.project.entities().into_iter().map(String::from).collect(),
     };
     let reader = Arc::new(RowReader::new(&night, source)?);
     let listed = job.raw.list(&source.location).await?;

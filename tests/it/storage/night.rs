@@ -72,7 +72,7 @@ fn nights_in_a_bucket_leave_what_they_leave_on_disk() {
         let proxy = Proxy::new(server.address(), Vec::new());
         run(&bucket.at(&proxy.endpoint), night).ok();
         same(&bucket, night + 1, &format!("night {night}"));
-        println!("night {night}: {} requests", proxy.requests().len());
+        println!("night {night}: {} requests: {:?}", proxy.requests().len(), proxy.counts());
     }
     let again = run(&bucket, NIGHTS - 1).ok();
     assert!(!again.stdout.contains("\"written\""), "a night that is run again writes nothing: {}", again.stdout);
@@ -98,7 +98,8 @@ fn every_job_works_on_a_bucket() {
     assert!(runs.contains("backfill") || runs.contains("ingest"), "{runs}");
     job(&["maintain", "--date", &next]);
     same(&bucket, 3, "after maintain");
-    job(&["erase", "--entity", "u2", "--date", &next]);
-    let left = bucket.run(&["query", "select count(*) as n from payments where user_id = 'u2'", "--json"]).ok().stdout;
+    // Not u2: two bytes are found by chance, in the times that a checkpoint's footer has.
+    job(&["erase", "--entity", "u10", "--date", &next]);
+    let left = bucket.run(&["query", "select count(*) as n from payments where user_id = 'u10'", "--json"]).ok().stdout;
     assert!(left.contains("\"n\":0"), "{left}");
 }

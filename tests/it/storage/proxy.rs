@@ -3,6 +3,7 @@
 //! A thread per connection: it reads a request whole, decides, passes it on and passes the answer back. It counts what
 //! passes, so that a test may also ask how often a night asks for what.
 
+use std::collections::BTreeMap;
 use std::io::{BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -104,6 +105,13 @@ impl Proxy {
         self.seen.lock().unwrap().requests.clone()
     }
 
+    /// How many requests of each kind came: method, and what kind of object it was about.
+    pub fn counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        self.requests().iter().for_each(|line| *counts.entry(kind(line)).or_default() += 1);
+        counts
+    }
+
     /// What was done to which request.
     pub fn faults(&self) -> Vec<(Fault, String)> {
         self.seen.lock().unwrap().faults.clone()
@@ -155,6 +163,25 @@ impl Seen {
         // A request without a body has no middle.
         Some(if drawn == ResetRequest && request.body.is_empty() { Lost } else { drawn })
     }
+}
+
+/// `GET log entry`, `PUT data file`, `LIST` …
+fn kind(line: &str) -> String {
+    let (method, target) = line.split_once(' ').unwrap_or((line, ""));
+    let of = |text: &str| target.contains(text);
+    let what = match () {
+        () if of("list-type=2") && of("_delta_log") => return "LIST log".into(),
+        () if of("list-type=2") => return "LIST other".into(),
+        () if of("?delete") => "objects",
+        () if of("_last_checkpoint") => "_last_checkpoint",
+        () if of(".checkpoint") => "checkpoint",
+        () if of("_delta_log/") => "log entry",
+        () if of("/raw/") => "raw file",
+        () if of(".parquet") => "data file",
+        () if of("/running/") => "note",
+        () => "file of a model",
+    };
+    format!("{method} {what}")
 }
 
 const SLOW_DOWN: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
