@@ -7,11 +7,16 @@
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 thread_local! {
     static CONTAINED: Cell<bool> = const { Cell::new(false) };
     static SAID: RefCell<Option<String>> = const { RefCell::new(None) };
 }
+
+/// Whether the job is over: what still runs is cut off, and may panic about it.
+static OVER: AtomicBool = AtomicBool::new(false);
+static LISTEN: Once = Once::new();
 
 /// Sets a thread back when the work ends, however it ends.
 struct Inside(bool);
@@ -27,7 +32,6 @@ impl Drop for Inside {
 /// # Errors
 /// What it said when it panicked.
 pub fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    static LISTEN: Once = Once::new();
     LISTEN.call_once(listen);
     let inside = Inside(CONTAINED.replace(true));
     // What the work was about to change is dropped with it.
@@ -36,10 +40,19 @@ pub fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     done.map_err(|_| SAID.take().unwrap_or_else(|| "a panic".into()))
 }
 
+/// From now on no panic is news: the job has ended, and its outcome is known.
+pub fn over() {
+    LISTEN.call_once(listen);
+    OVER.store(true, Ordering::Relaxed);
+}
+
 /// Panics of contained work are kept for whoever contained it; the others go to whoever listened before.
 fn listen() {
     let before = take_hook();
     set_hook(Box::new(move |panic| {
+        if OVER.load(Ordering::Relaxed) {
+            return;
+        }
         if !CONTAINED.get() {
             return before(panic);
         }

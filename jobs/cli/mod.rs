@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::error::{Error, Kind};
-use crate::panics::contained;
+use crate::panics::{contained, over};
 
 /// Nightly point-in-time features, models, scores and decisions: raw event Parquet in, Delta tables out.
 ///
@@ -125,6 +125,7 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
         Command::Why(arguments) => runtime.block_on(why::run(arguments)),
     });
+    over();
     // A bug, which the scheduler knows by its code.
     let outcome =
         outcome.unwrap_or_else(|said| Err(Error::internal(format!("{said}\n  help: report it with this text"))));
