@@ -29,6 +29,9 @@ use super::schema::file_schema;
 use super::snapshot::{DataFile, Snapshot};
 use crate::error::{Error, Result};
 
+/// Of a file far away: a small one is read at once, instead of its length's length, its footer and its columns.
+const FIRST_READ: usize = 512 << 10;
+
 /// Parquet files with their partition values.
 pub(super) struct DeltaFiles {
     schema: SchemaRef,
@@ -39,6 +42,8 @@ pub(super) struct DeltaFiles {
     rows: Precision<usize>,
     url: ObjectStoreUrl,
     store: Arc<dyn ObjectStore>,
+    /// Bytes at a file's end that are read first.
+    first_read: Option<usize>,
 }
 
 impl DeltaFiles {
@@ -67,7 +72,8 @@ impl DeltaFiles {
         let files = files.iter().map(|f| partitioned_file(lake, table, f, partition.as_ref()));
         let files = files.collect::<Result<Vec<_>>>()?;
         let url = store_url(lake)?;
-        Ok(DeltaFiles { schema, partition, stored, files, rows, url, store: Arc::clone(lake.store()) })
+        let (store, first_read) = (Arc::clone(lake.store()), lake.is_remote().then_some(FIRST_READ));
+        Ok(DeltaFiles { schema, partition, stored, files, rows, url, store, first_read })
     }
 
     /// The files whose partition satisfies every filter over nothing but the partition column.
@@ -149,6 +155,9 @@ impl TableProvider for DeltaFiles {
         }
         let mut source =
             ParquetSource::new(self.stored.clone()).with_table_parquet_options(state.default_table_options().parquet);
+        if let Some(hint) = self.first_read {
+            source = source.with_metadata_size_hint(hint);
+        }
         let rest: Vec<Expr> = filters.iter().filter(|f| !self.decides(f)).cloned().collect();
         if let Some(filter) = conjunction(rest) {
             // For row groups and pages only: DataFusion filters the rows again above.
