@@ -6,6 +6,8 @@ USERS ?= 5000
 DAYS  ?= 400
 SEED  ?= 1
 DATE  ?= 2025-06-30
+# A night before it, in which the models were trained that DATE's candidates are held to.
+WEEK_BEFORE ?= 2025-06-23
 RAW   ?= $(CURDIR)/raw
 LAKE  ?= $(CURDIR)/lake
 
@@ -37,9 +39,10 @@ SCOREHOUSE := "$(CARGO_TARGET_DIR)/debug/scorehouse"
 READERS := "$(SCOREHOUSE_TOOLS)/readers/bin/python"
 PEERS := "$(SCOREHOUSE_PEERS)/bin/python"
 READERS_LAKE := $(CARGO_TARGET_DIR)/readers
+PAGES := $(CARGO_TARGET_DIR)/pages
 
-.PHONY: help setup servers build nightly test unit torture check readers fmt lint interop interop-azure bench bench-peers \
-    bench-s3 clean-lake
+.PHONY: help setup servers build nightly test unit torture check gate-check readers pages fmt lint interop interop-azure \
+    bench bench-peers bench-s3 clean-lake
 .NOTPARALLEL:
 
 help: ## this list
@@ -58,7 +61,7 @@ nightly: build ## generate events, run the night on a local lake, show what was 
 	@$(SCOREHOUSE) generate --users $(USERS) --days $(DAYS) --seed $(SEED) --date $(DATE) --raw "$(RAW)"
 	@$(SCOREHOUSE) nightly --date $(DATE) --raw "$(RAW)" --lake "$(LAKE)"
 
-test: unit check readers ## every test
+test: unit check readers pages ## every test
 
 unit: setup servers ## unit and integration tests (T=name for some of them)
 	@$(WITH_TOOLS) cargo test --locked $(T)
@@ -71,14 +74,26 @@ torture: setup ## 10,000 mutated files and definitions (TORTURE=n), then nights 
 check: build ## type-check the shipped definitions and run their examples
 	@$(SCOREHOUSE) check
 
-readers: build ## verify a small night's features; deltalake, DuckDB and Polars read its lake
-	@orchestration/setup.sh readers
+gate-check: build ## two small nights a week apart: the shipped models' candidates pass the gate (part of readers)
 	@rm -rf "$(READERS_LAKE)"
 	@$(SCOREHOUSE) generate --users 4000 --days 400 --seed 1 --date $(DATE) --raw "$(READERS_LAKE)/raw"
+	@$(SCOREHOUSE) nightly --date $(WEEK_BEFORE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
 	@$(SCOREHOUSE) nightly --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
+
+readers: gate-check ## verify a small night's features; deltalake, DuckDB and Polars read its lake
+	@orchestration/setup.sh readers
 	@$(SCOREHOUSE) verify --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
 	@$(SCOREHOUSE) verify --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake" --sample 25
-	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" SCOREHOUSE_RAW="$(READERS_LAKE)/raw" $(READERS) -m pytest -q -p no:cacheprovider tests/interop
+	@mkdir -p "$(READERS_LAKE)/learn"
+	@$(WITH_TOOLS) SCOREHOUSE_LEARN_INTEROP="$(READERS_LAKE)/learn" cargo test --locked -q --lib write_artifacts_for_python
+	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" SCOREHOUSE_RAW="$(READERS_LAKE)/raw" \
+	    SCOREHOUSE_LEARN_INTEROP="$(READERS_LAKE)/learn" $(READERS) -m pytest -q -p no:cacheprovider tests/interop
+
+pages: readers ## reports in a headless Chromium: a sample with every section, and those of the small night
+	@orchestration/setup.sh browser
+	@rm -rf "$(PAGES)"
+	@$(WITH_TOOLS) SCOREHOUSE_PAGES="$(PAGES)" cargo test --quiet --locked --lib pages_are_written
+	@SCOREHOUSE_PAGES="$(PAGES):$(READERS_LAKE)/lake/reports" $(READERS) -m pytest -q -p no:cacheprovider tests/browser
 
 fmt: setup ## format the code
 	@$(WITH_TOOLS) cargo fmt

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
+use parquet::errors::ParquetError;
 
 /// What the scheduler should make of an error. `code` gives the documented exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,6 +180,7 @@ impl From<DataFusionError> for Error {
                 Ok(ours) => *ours,
                 Err(other) => Error::within(other.as_ref()).unwrap_or_else(|| Error::internal(other.to_string())),
             },
+            DataFusionError::ParquetError(parquet) => of_parquet(*parquet),
             DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
                 Ok(inner) => Error::from(inner),
                 Err(shared) => match Error::within(shared.as_ref()) {
@@ -194,11 +196,26 @@ impl From<DataFusionError> for Error {
     }
 }
 
+/// What is read as Parquet was written by somebody: that it cannot be read is the data's fault.
+fn of_parquet(error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<Error>() {
+            Ok(ours) => *ours,
+            Err(other) => Error::data(format!("a Parquet file cannot be read: {other}")),
+        },
+        other => Error::data(format!("a Parquet file cannot be read: {other}")),
+    }
+}
+
 fn datafusion_kind(error: &DataFusionError) -> Kind {
     match error {
         DataFusionError::Shared(inner) => datafusion_kind(inner),
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => datafusion_kind(inner),
         DataFusionError::External(inner) => inner.downcast_ref::<Error>().map_or(Kind::Internal, Error::kind),
+        DataFusionError::ParquetError(parquet) => match parquet.as_ref() {
+            ParquetError::External(inner) => inner.downcast_ref::<Error>().map_or(Kind::Data, Error::kind),
+            _ => Kind::Data,
+        },
         DataFusionError::ArrowError(arrow, _) => match arrow.as_ref() {
             // A row that an expression cannot be computed for.
             ArrowError::DivideByZero | ArrowError::ArithmeticOverflow(_) => Kind::Data,

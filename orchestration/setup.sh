@@ -3,6 +3,7 @@
 #
 #   orchestration/setup.sh            compiler, Rust, CMake, libclang, OpenMP
 #   orchestration/setup.sh readers    the above, and the Python libraries that read the lake in tests/interop
+#   orchestration/setup.sh browser    the above, and a Chromium without a window, for tests/browser
 #
 # What the machine has and is good enough is used and left alone. What is missing comes from the system's package
 # manager where it must be shared (a C++ compiler, Python), and else goes into a private directory:
@@ -201,6 +202,22 @@ ensure_readers() {
     cp "$wanted" "$readers/installed.txt"
 }
 
+# A Chromium that tests/browser/chrome.py finds: whichever there is, or the smallest one that can be installed.
+ensure_browser() {
+    local name
+    for name in "${CHROME:-}" chromium-headless-shell chromium chromium-browser google-chrome google-chrome-stable \
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"; do
+        [ -z "$name" ] || ! has "$name" || return 0
+    done
+    [ "$system" != Darwin ] || fail "there is no Chromium" "install one (brew install --cask chromium), or set CHROME"
+    # Ubuntu's own package is a snap; Debian has one without a window.
+    if apt-cache show chromium-headless-shell >/dev/null 2>&1; then
+        install chromium-headless-shell fonts-dejavu-core
+    else
+        install chromium fonts-dejavu-core
+    fi
+}
+
 # setting NAME VALUE: a line of env.sh. What the caller's environment says wins.
 setting() { [ -z "$2" ] || printf 'export %s="${%s:-%s}"\n' "$1" "$1" "$2"; }
 
@@ -237,5 +254,6 @@ write_environment
 case ${1:-} in
     '') ;;
     readers) ensure_readers ;;
-    *) fail "unknown argument: $1" "usage: orchestration/setup.sh [readers]" ;;
+    browser) ensure_readers && ensure_browser ;;
+    *) fail "unknown argument: $1" "usage: orchestration/setup.sh [readers | browser]" ;;
 esac

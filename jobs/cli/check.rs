@@ -34,13 +34,14 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         return Err(diagnostic::into_error(checked.errors));
     }
     output::print(&format!(
-        "{} sources, {} tables, {} feature groups with {} features, {} sequences, {} models, {} cases: all good in {:.2} s\n",
+        "{} sources, {} tables, {} feature groups with {} features, {} sequences, {} models, {} experiments, {} cases: all good in {:.2} s\n",
         checked.sources,
         checked.tables,
         checked.feature_groups,
         checked.features,
         checked.sequences,
         checked.models,
+        checked.experiments,
         checked.cases,
         started.elapsed().as_secs_f64(),
     ))

@@ -1,4 +1,4 @@
-//! `scorehouse ingest | tables | features | train | score | nightly`: one job for one logical date.
+//! `scorehouse ingest | tables | features | train | score | monitor | nightly`: one job for one logical date.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use clap::Args;
 use super::{common, output};
 use crate::error::{Error, Result};
 use crate::pipeline::runs::recorded;
-use crate::pipeline::{features, nightly, open, score, tables, train};
+use crate::pipeline::{features, monitor, nightly, open, score, tables, train};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -37,8 +37,8 @@ pub async fn run(name: &str, arguments: Arguments) -> Result<()> {
     job.full = arguments.full;
     if name == "nightly" {
         let night = nightly::run(&job).await?;
-        output::written(&job, name, &night.written, arguments.json)?;
-        return night.refused.map_or(Ok(()), Err);
+        output::night(&job, &night, arguments.json)?;
+        return night.verdict();
     }
     let lines = match name {
         "ingest" => recorded(&job, name, nightly::ingest_lines(&job)).await?,
@@ -46,6 +46,7 @@ pub async fn run(name: &str, arguments: Arguments) -> Result<()> {
         "features" => recorded(&job, name, features::run(&job)).await?,
         "train" => recorded(&job, name, train::run(&job)).await?,
         "score" => recorded(&job, name, score::run(&job)).await?,
+        "monitor" => recorded(&job, name, monitor::run(&job)).await?,
         other => return Err(Error::internal(format!("no job {other}"))),
     };
     output::written(&job, name, &lines, arguments.json)

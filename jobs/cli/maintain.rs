@@ -1,4 +1,5 @@
-//! `scorehouse maintain`: packs small files, writes checkpoints, and removes what nobody may ask for any longer.
+//! `scorehouse maintain`: packs small files, writes checkpoints, and removes what nobody may ask for any longer; or, with
+//! `--rotate-key`, changes the key of pseudonyms.
 
 use std::path::PathBuf;
 
@@ -6,13 +7,13 @@ use chrono::NaiveDate;
 use clap::Args;
 use serde_json::json;
 
-use super::{common, output};
+use super::{common, output, rotate};
 use crate::clock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pipeline::maintain::{self, Kept};
-use crate::pipeline::open;
 use crate::pipeline::progress::{bytes, thousands};
 use crate::pipeline::runs::recorded;
+use crate::pipeline::{lineage, open};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -28,6 +29,8 @@ pub struct Arguments {
     /// Tables by their names in the lake, such as `tables/payment` or `scores/*` (may be given several times).
     #[arg(long, value_name = "NAME")]
     select: Vec<String>,
+    #[command(flatten)]
+    rotate: rotate::Rotate,
     /// Results as JSON on stdout.
     #[arg(long)]
     json: bool,
@@ -39,6 +42,13 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let profile = arguments.place.resolve()?;
     let date = arguments.date.unwrap_or_else(|| clock::now().date_naive());
     let job = open::job(profile, &arguments.project, date, arguments.select)?;
+    if arguments.rotate.is_asked() {
+        if !job.select.is_empty() {
+            return Err(Error::definition("--rotate-key is about the whole lake: give it without --select"));
+        }
+        let graph = lineage::run(&arguments.project)?;
+        return rotate::run(&job, &graph, &arguments.rotate, arguments.dry_run, arguments.json).await;
+    }
     let mut all = Vec::new();
     if arguments.dry_run {
         all = maintain::run(&job, true).await?;

@@ -6,14 +6,19 @@ mod backfill;
 mod check;
 mod common;
 mod erase;
+mod experiment;
+mod gate;
 mod generate;
 mod job;
 mod lineage;
 mod maintain;
+mod models;
 mod output;
 mod plan;
 mod query;
 mod replay;
+mod report;
+mod rotate;
 mod verify;
 mod why;
 
@@ -22,6 +27,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::error::{Error, Kind};
+use crate::panics::contained;
 
 /// Nightly point-in-time features, models, scores and decisions: raw event Parquet in, Delta tables out.
 ///
@@ -48,16 +54,26 @@ enum Command {
     Tables(job::Arguments),
     /// Features and sequences of every entity at the end of the date.
     Features(job::Arguments),
-    /// Train the models that are due.
+    /// Train the models that are due: candidates, which the gate judges.
     Train(job::Arguments),
+    /// Judge candidates; promote those that pass every check.
+    Gate(gate::Arguments),
     /// Scores and decisions by the champions.
     Score(job::Arguments),
-    /// The whole night: ingest, tables, features, train, score.
+    /// What has drifted since the champions were trained, and how past scores turned out.
+    Monitor(job::Arguments),
+    /// Pages that people read: what became of each model in a night.
+    Report(report::Arguments),
+    /// The whole night: ingest, tables, features, train, gate, score, monitor, report.
     Nightly(job::Arguments),
+    /// Versions of models: list, show, promote, rollback.
+    Models(models::Arguments),
     /// The nights of a range of dates, for less than they cost one by one.
     Backfill(backfill::Arguments),
     /// Erase an entity from everything below the lake's root, and prove it.
     Erase(erase::Arguments),
+    /// Compare variants of a model on identical rows.
+    Experiment(experiment::Arguments),
     /// Pack small files, write checkpoints, and remove what nobody may ask for any longer.
     Maintain(maintain::Arguments),
     /// What a column, feature or model comes from and goes into.
@@ -85,7 +101,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Error::from(error)),
     };
-    let outcome = match arguments.job {
+    let outcome = contained(|| match arguments.job {
         Command::Generate(arguments) => generate::run(arguments),
         Command::Check(arguments) => runtime.block_on(check::run(arguments)),
         Command::Plan(arguments) => runtime.block_on(plan::run(arguments)),
@@ -93,17 +109,25 @@ pub fn main() -> ExitCode {
         Command::Tables(arguments) => runtime.block_on(job::run("tables", arguments)),
         Command::Features(arguments) => runtime.block_on(job::run("features", arguments)),
         Command::Train(arguments) => runtime.block_on(job::run("train", arguments)),
+        Command::Gate(arguments) => runtime.block_on(gate::run(arguments)),
+        Command::Models(arguments) => runtime.block_on(models::run(arguments)),
+        Command::Monitor(arguments) => runtime.block_on(job::run("monitor", arguments)),
         Command::Score(arguments) => runtime.block_on(job::run("score", arguments)),
+        Command::Report(arguments) => runtime.block_on(report::run(arguments)),
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
         Command::Backfill(arguments) => runtime.block_on(backfill::run(arguments)),
         Command::Erase(arguments) => runtime.block_on(erase::run(arguments)),
+        Command::Experiment(arguments) => runtime.block_on(experiment::run(arguments)),
         Command::Maintain(arguments) => runtime.block_on(maintain::run(arguments)),
         Command::Lineage(arguments) => lineage::run(arguments),
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),
         Command::Replay(arguments) => runtime.block_on(replay::run(arguments)),
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
         Command::Why(arguments) => runtime.block_on(why::run(arguments)),
-    };
+    });
+    // A bug, which the scheduler knows by its code.
+    let outcome =
+        outcome.unwrap_or_else(|said| Err(Error::internal(format!("{said}\n  help: report it with this text"))));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),

@@ -2,24 +2,39 @@
 
 use std::io::Write;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::pipeline::job::{Job, Written};
+use crate::pipeline::nightly::Night;
 use crate::pipeline::progress::{bytes, thousands};
 use crate::pipeline::runs::peak_memory;
+
+/// What a night wrote, and what its gates found.
+pub fn night(job: &Job, night: &Night, as_json: bool) -> Result<()> {
+    if as_json {
+        let mut value = as_value(job, "nightly", &night.written);
+        value["gates"] = json!(night.verdicts);
+        return print(&format!("{}\n", serde_json::to_string_pretty(&value)?));
+    }
+    written(job, "nightly", &night.written, false)?;
+    print(&super::gate::text(&night.verdicts))
+}
+
+fn as_value(job: &Job, name: &str, lines: &[Written]) -> Value {
+    json!({
+        "job": name,
+        "date": job.date.to_string(),
+        "run_id": job.run_id,
+        "peak_memory": peak_memory(),
+        "outputs": lines,
+    })
+}
 
 /// What a job wrote, and how to look at it.
 pub fn written(job: &Job, name: &str, lines: &[Written], as_json: bool) -> Result<()> {
     if as_json {
-        let value = json!({
-            "job": name,
-            "date": job.date.to_string(),
-            "run_id": job.run_id,
-            "peak_memory": peak_memory(),
-            "outputs": lines,
-        });
-        return print(&format!("{}\n", serde_json::to_string_pretty(&value)?));
+        return print(&format!("{}\n", serde_json::to_string_pretty(&as_value(job, name, lines))?));
     }
     let width = lines.iter().map(|line| line.table.chars().count()).max().unwrap_or(0).max(5);
     let mut text = format!("{:<width$}  {:>12}  {:>10}  {:>8}  status\n", "table", "rows", "size", "seconds");

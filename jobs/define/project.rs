@@ -7,16 +7,18 @@ use std::collections::BTreeMap;
 
 use super::attributes::{Attributes, RawAttributes};
 use super::diagnostic::Diagnostic;
+use super::experiment::{Experiment, RawExperiment};
 use super::features::{FeatureGroup, History, RawGroup};
 use super::graph;
 use super::map::Map;
 use super::model::{Label, Model, RawModel, Scoring, SpineKind};
+use super::overlap::overlap;
 use super::personal::{Class, Declared};
 use super::sequence::{RawSequence, Sequence};
 use super::source::{RawSources, Source};
 use super::sql_features::{RawSqlFeatures, SPINE, SqlFeatures};
 use super::table::{RawTable, Table};
-use super::types::is_name;
+use super::types::{is_name, reserved};
 use super::yaml::{self, Origin};
 use crate::error::{Error, Result};
 
@@ -37,6 +39,7 @@ pub struct Project {
     pub sql_features: Map<SqlFeatures>,
     pub attributes: Map<Attributes>,
     pub models: Map<Model>,
+    pub experiments: Map<Experiment>,
     /// What definitions say of personal data, by dataset: `tables/…`, `features/…`.
     pub personal: BTreeMap<String, Declared>,
 }
@@ -53,9 +56,15 @@ impl Project {
                 (Some("sql"), path) if path.ends_with(".sql") => twin(file, files, &mut out),
                 (Some("features"), path) if path.ends_with(".yaml") => project.parse_features(file, files, &mut out),
                 (Some("features"), path) if path.ends_with(".sql") => feature_query(file, files, &mut out),
-                (Some("models"), path) if path.ends_with(".yaml") => project.parse_model(file, &mut out),
+                (Some("models"), path) if path.ends_with(".yaml") && !is_experiment(file) => {
+                    project.parse_model(file, &mut out);
+                }
                 _ => {}
             }
+        }
+        // They vary models, wherever these stand.
+        for file in files.iter().filter(|file| is_experiment(file)) {
+            project.parse_experiment(file, &mut out);
         }
         if !files.iter().any(|f| f.path == "sql/sources.yaml") {
             let d = Diagnostic::new("sql/sources.yaml", (0, 0), "the project declares no sources");
@@ -128,11 +137,24 @@ impl Project {
         for (name, source) in raw.sources {
             self.sources.insert(name.clone(), Source::validate(&name, source, &origin, out));
         }
-        for (index, source) in self.sources.values().enumerate() {
-            if let Some(other) = self.sources.values().take(index).find(|other| other.location == source.location) {
-                let at = format!("sources.{}.location", source.name);
-                let d = origin.at(&at, format!("sources {} and {} claim the same files", other.name, source.name));
-                out.push(d.found(source.location.clone()).help("one file is of one source: read it there, in SQL"));
+        self.check_claims(&origin, out);
+    }
+
+    /// A file is of one source: two whose locations overlap would each load it.
+    fn check_claims(&self, origin: &Origin, out: &mut Vec<Diagnostic>) {
+        let sources: Vec<&Source> = self.sources.values().filter(|source| source.has_location()).collect();
+        for (index, source) in sources.iter().enumerate() {
+            for other in &sources[..index] {
+                let Some(path) = overlap(&other.location, &source.location) else { continue };
+                let place = |source: &Source| format!("sources.{}.location", source.name);
+                let first = origin.at(&place(other), "");
+                let message = format!("sources {} and {} claim the same files", other.name, source.name);
+                let found = format!(
+                    "{} and, at {}:{}, {}: {path} would be of both",
+                    source.location, first.file, first.line, other.location
+                );
+                let help = "one file is of one source: narrow a location, or read the file once and divide it in SQL";
+                out.push(origin.at(&place(source), message).found(found).help(help));
             }
         }
     }
@@ -148,6 +170,7 @@ impl Project {
         if !is_name(name) {
             out.push(origin.at("", format!("`{name}` is not a name")).expected("a file [a-z][a-z0-9_]*.yaml"));
         }
+        reserved(name, &origin, "", out);
         if let Some(other) = self.tables.get(name) {
             out.push(origin.at("", format!("table {name} is defined twice")).found(other.origin.file.clone()));
         }
@@ -209,6 +232,14 @@ impl Project {
         }
     }
 
+    fn parse_experiment(&mut self, file: &TextFile, out: &mut Vec<Diagnostic>) {
+        let Some((raw, origin)) = yaml::parse::<RawExperiment>(&file.path, &file.text, out) else { return };
+        twice(&self.experiments, &raw.experiment, &origin, "experiment", out);
+        if let Some(experiment) = Experiment::validate(raw, &self.models, &origin, out) {
+            self.experiments.insert(experiment.name.clone(), experiment);
+        }
+    }
+
     fn declare(&mut self, kind: &str, name: &str, classes: Map<Class>, origin: &Origin) {
         let declared = Declared { classes, origin: origin.clone() };
         self.personal.insert(format!("{kind}/{name}"), declared);
@@ -218,7 +249,9 @@ impl Project {
     fn resolve(&self, out: &mut Vec<Diagnostic>) {
         for name in self.tables.keys().filter(|name| self.sources.contains_key(*name)) {
             let origin = &self.tables[name].origin;
-            out.push(origin.at("", format!("`{name}` is a source and a table")).help("rename one of them"));
+            let source = self.sources[name].origin.at(&format!("sources.{name}"), "");
+            let d = origin.at("", format!("`{name}` is a source and a table"));
+            out.push(d.found(format!("the source at {}:{}", source.file, source.line)).help("rename one of them"));
         }
         for table in self.tables.values() {
             let query = (table.sql_file.as_str(), table.sql.as_str());
@@ -253,6 +286,9 @@ impl Project {
         self.resolve_feature_names(out);
         for model in self.models.values() {
             self.resolve_model(model, out);
+        }
+        for variant in self.experiments.values().flat_map(|experiment| experiment.variants.values()) {
+            self.resolve_model(variant, out);
         }
     }
 
@@ -338,6 +374,17 @@ impl Project {
                 self.known(population, "spine.population", origin, out);
             }
         }
+        if let Label::Outcome { anchor: Some(anchor), .. } = &model.label {
+            let known = self.known(&anchor.table, "label.anchor.table", origin, out);
+            if known && anchor.event_time.is_none() && self.event_time(&anchor.table).is_none() {
+                let d = origin.at("label.anchor", format!("table {} has no event time", anchor.table));
+                out.push(d.expected("`event_time: <column>`"));
+            }
+            for column in anchor.matching.0.iter().filter(|column| !model.spine_key().contains(column)) {
+                let d = origin.at("label.anchor.match", "`match` names no key column of the spine");
+                out.push(d.expected_one_of(column, model.spine_key().iter().map(String::as_str)));
+            }
+        }
         if let Label::Outcome { table, event_time, matching, .. } = &model.label {
             if self.known(table, "label.table", origin, out) && event_time.is_none() && self.event_time(table).is_none()
             {
@@ -363,6 +410,12 @@ fn twice<T>(map: &Map<T>, name: &str, origin: &Origin, what: &str, out: &mut Vec
     if map.contains_key(name) {
         out.push(origin.at(what, format!("{what} {name} is defined twice")).help("rename one of them"));
     }
+}
+
+/// Models and experiments stand side by side.
+fn is_experiment(file: &TextFile) -> bool {
+    let yaml = file.path.starts_with("models/") && file.path.ends_with(".yaml");
+    yaml && (file.path.starts_with("models/experiments/") || has_key(&file.text, "experiment"))
 }
 
 /// A query without its twin has no grain, no docs, no event time.

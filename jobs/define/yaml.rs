@@ -27,6 +27,17 @@ impl Origin {
         Diagnostic::new(self.file.clone(), self.position(path), message)
     }
 
+    /// What is written at a path, as a document of its own: paths begin there.
+    pub fn below(&self, path: &str) -> Origin {
+        let inside = |(name, place): (&String, &(usize, usize))| {
+            let rest = name.strip_prefix(path)?.strip_prefix('.')?;
+            Some((rest.to_string(), *place))
+        };
+        let mut marks: HashMap<String, (usize, usize)> = self.marks.iter().filter_map(inside).collect();
+        marks.insert(String::new(), self.position(path));
+        Origin { file: self.file.clone(), marks: Arc::new(marks) }
+    }
+
     fn position(&self, path: &str) -> (usize, usize) {
         let mut path = path;
         loop {
@@ -43,7 +54,7 @@ impl Origin {
 
 /// Parses one document. Everything that is wrong with its shape goes to `diagnostics`; `None` if nothing can be built.
 pub fn parse<T: DeserializeOwned>(file: &str, text: &str, diagnostics: &mut Vec<Diagnostic>) -> Option<(T, Origin)> {
-    let mut value: Value = match serde_yaml::from_str(text) {
+    let value: Value = match serde_yaml::from_str(text) {
         Ok(value) => value,
         Err(error) => {
             let position = error.location().map_or((1, 1), |l| (l.line(), l.column()));
@@ -52,16 +63,21 @@ pub fn parse<T: DeserializeOwned>(file: &str, text: &str, diagnostics: &mut Vec<
         }
     };
     let origin = Origin { file: file.to_string(), marks: Arc::new(marks(text)) };
+    shape(value, &origin, diagnostics).map(|raw| (raw, origin))
+}
+
+/// A value that was read already, as what it should be.
+pub fn shape<T: DeserializeOwned>(mut value: Value, origin: &Origin, diagnostics: &mut Vec<Diagnostic>) -> Option<T> {
     let mut sound = true;
     loop {
         let error = match serde_path_to_error::deserialize::<_, T>(value.clone()) {
-            Ok(raw) => return sound.then_some((raw, origin)),
+            Ok(raw) => return sound.then_some(raw),
             Err(error) => error,
         };
         let path: Vec<String> = error.path().iter().filter_map(segment).collect();
         let message = error.inner().to_string();
         let unknown = message.starts_with("unknown field") && remove(&mut value, &path);
-        diagnostics.push(shape_error(&origin, &path, &message));
+        diagnostics.push(shape_error(origin, &path, &message));
         if !unknown {
             return None;
         }

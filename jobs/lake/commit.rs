@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use deltalake::DeltaTableError;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TableReference, TransactionError};
-use deltalake::kernel::{Action, Add, Transaction};
+use deltalake::kernel::{Action, Add, AddCDCFile, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use object_store::path::Path;
 use serde_json::{Map, Value};
@@ -26,6 +26,9 @@ pub enum Replace {
     Partitions(BTreeSet<String>),
     /// These files. With `rows_stay` what is added has the rows of what is removed, packed otherwise.
     Files { paths: BTreeSet<String>, rows_stay: bool },
+    /// These files; what is added has their rows, in which values go by other names than before. Who asks whether the
+    /// table changed is told no: everything that was made of these rows goes by the new names as well.
+    Renamed { paths: BTreeSet<String> },
     /// All rows. The table may get any other schema; otherwise it may only get further nullable columns.
     All,
 }
@@ -65,21 +68,25 @@ pub(super) async fn commit(
     lake: &Lake,
     spec: &TableSpec,
     base: &Snapshot,
-    mut adds: Vec<Add>,
+    (mut adds, changes): (Vec<Add>, Vec<AddCDCFile>),
     replace: Replace,
-    unit: &Unit,
+    units: &[Unit],
     info: Map<String, Value>,
 ) -> Result<Outcome> {
-    let paths = adds.iter().map(|add| Snapshot::path_of(lake, &spec.name, &add.path)).collect::<Result<Vec<_>>>()?;
+    let unit = units.first().ok_or_else(|| Error::internal(format!("a commit to {} without a unit", spec.name)))?;
+    let files = adds.iter().map(|add| &add.path).chain(changes.iter().map(|change| &change.path));
+    let paths = files.map(|path| Snapshot::path_of(lake, &spec.name, path)).collect::<Result<Vec<_>>>()?;
     if base.committed(&unit.key).await? == Some(unit.fingerprint) {
         lake.forget(&paths).await;
         return Ok(Outcome::AlreadyDone { version: base.version() });
     }
-    if let Replace::Files { paths, rows_stay: true } = &replace {
-        tag(base, paths, &mut adds)?;
+    match &replace {
+        Replace::Files { paths, rows_stay: true } => tag(base, paths, &mut adds, false)?,
+        Replace::Renamed { paths } => tag(base, paths, &mut adds, true)?,
+        _ => {}
     }
     let actions = match actions(spec, base, &adds, &replace) {
-        Ok(actions) => actions,
+        Ok(actions) => [actions, changes.into_iter().map(Action::Cdc).collect()].concat(),
         Err(e) => {
             lake.forget(&paths).await;
             return Err(e);
@@ -93,11 +100,11 @@ pub(super) async fn commit(
             predicate: None,
         },
     };
-    let txn =
-        Transaction::new_with_last_update(&unit.key, unit.fingerprint, Some(crate::clock::now().timestamp_millis()));
+    let now = Some(crate::clock::now().timestamp_millis());
+    let txn = |unit: &Unit| Transaction::new_with_last_update(&unit.key, unit.fingerprint, now);
     let properties = CommitProperties::default()
         .with_metadata(info)
-        .with_application_transaction(txn)
+        .with_application_transactions(units.iter().map(txn).collect())
         .with_create_checkpoint(true)
         .with_cleanup_expired_logs(Some(false))
         // What replaces was computed from the base, so it may only follow the base. Appends may follow appends.
@@ -130,7 +137,7 @@ fn actions(spec: &TableSpec, base: &Snapshot, adds: &[Add], replace: &Replace) -
     let replaced = base.data_files().iter().filter(|file| match replace {
         Replace::Nothing => false,
         Replace::Partitions(partitions) => partitions.contains(&base.partition_of(file)),
-        Replace::Files { paths, .. } => paths.contains(&file.path),
+        Replace::Files { paths, .. } | Replace::Renamed { paths } => paths.contains(&file.path),
         Replace::All => true,
     });
     let mut actions: Vec<Action> =

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -74,6 +75,33 @@ fn put(target: &FsPath, payload: &PutPayload, create: bool) -> std::io::Result<(
     written?;
     failpoint::reach(Point::AfterWrite, &name)?;
     sync_directory(parent)
+}
+
+/// Removes files that were being written, and have no name of their own, if they are older than `settled`; how many.
+pub(super) fn sweep(root: &FsPath, settled: SystemTime) -> std::io::Result<u64> {
+    let mut swept = 0;
+    let entries = match fs::read_dir(root) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            swept += sweep(&entry.path(), settled)?;
+        } else if is_staged(&entry.file_name().to_string_lossy()) && entry.metadata()?.modified()? < settled {
+            match fs::remove_file(entry.path()) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+                _ => swept += 1,
+            }
+        }
+    }
+    Ok(swept)
+}
+
+/// As [`put`] calls a file that it has not finished.
+fn is_staged(name: &str) -> bool {
+    let digits = name.rsplit_once('#').map(|(_, digits)| digits);
+    digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// `mkdir -p` whose new directories are on disk when it returns.

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use deltalake::kernel::Add;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::{ColumnDescPtr, ColumnPath};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
@@ -69,15 +69,17 @@ pub(super) struct Encoding {
 }
 
 /// zstd at its fastest; no statistics for the columns that must not have any.
-pub(super) fn properties(spec: &TableSpec) -> Result<WriterProperties> {
+pub(super) fn properties(spec: &TableSpec, schema: &Schema) -> Result<WriterProperties> {
     let level = ZstdLevel::try_new(1).map_err(|e| Error::internal(e.to_string()))?;
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_created_by(concat!("scorehouse ", env!("CARGO_PKG_VERSION")).to_string());
-    for column in &spec.no_statistics {
-        let path = ColumnPath::from(column.as_str());
-        builder = builder.set_column_statistics_enabled(path, EnabledStatistics::None);
+    // A list or struct has none in any of its parts.
+    let silent = |leaf: &ColumnDescPtr| leaf.path().parts().first().is_some_and(|n| spec.no_statistics.contains(n));
+    let parts = ArrowSchemaConverter::new().convert(schema).map_err(encoding_error)?;
+    for leaf in parts.columns().iter().filter(|leaf| silent(leaf)) {
+        builder = builder.set_column_statistics_enabled(leaf.path().clone(), EnabledStatistics::None);
     }
     // These hardly ever repeat, and looking for those that do takes longer than writing them.
     let unlike = |field: &Field| matches!(field.data_type(), DataType::Binary | DataType::Float64);

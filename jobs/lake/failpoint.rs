@@ -12,6 +12,7 @@
 //! | `after-write` | the file has its name, and nobody was told yet (local disk) |
 //! | `before-commit` | a table's new files are there, and no version names them |
 //! | `after-commit` | the version is there, and nobody was told yet |
+//! | `before-remove` | upkeep is about to remove an object |
 //!
 //! | action | what |
 //! |---|---|
@@ -37,13 +38,15 @@ pub(super) enum Point {
     AfterWrite,
     BeforeCommit,
     AfterCommit,
+    BeforeRemove,
 }
 
-const POINTS: [(&str, Point); 4] = [
+const POINTS: [(&str, Point); 5] = [
     ("before-write", Point::BeforeWrite),
     ("after-write", Point::AfterWrite),
     ("before-commit", Point::BeforeCommit),
     ("after-commit", Point::AfterCommit),
+    ("before-remove", Point::BeforeRemove),
 ];
 
 #[derive(Debug, PartialEq, Eq)]

@@ -65,6 +65,26 @@ impl Lake {
         Ok(Some(files))
     }
 
+    /// Writes files of a directory anew that `rename` gives another text. The list comes first: until the last file is
+    /// written the directory cannot be read, and is renamed once more by a run that goes on.
+    pub async fn rewrite_files(&self, dir: &str, rename: impl Fn(&str) -> Option<String>) -> Result<()> {
+        let Some(mut list) = self.list_of(dir).await? else { return Ok(()) };
+        let mut changed = Vec::new();
+        for (name, listed_as) in &mut list {
+            let Some(bytes) = self.get_file(dir, name).await? else { continue };
+            let text = String::from_utf8(bytes).ok().and_then(|text| rename(&text));
+            if let Some(text) = text {
+                *listed_as = listed(text.as_bytes());
+                changed.push((name.clone(), text.into_bytes()));
+            }
+        }
+        self.put_file(dir, LIST, serde_json::to_vec_pretty(&list)?).await?;
+        for (name, bytes) in changed {
+            self.put_file(dir, &name, bytes).await?;
+        }
+        Ok(())
+    }
+
     /// The names of the directories right below `dir`, sorted.
     pub async fn directories(&self, dir: &str) -> Result<Vec<String>> {
         let listed = self.store().list_with_delimiter(Some(&self.path_of(dir)?)).await;

@@ -16,6 +16,8 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt};
 
+use super::durable;
+use super::failpoint::{self, Point};
 use super::root::Lake;
 use super::snapshot::Snapshot;
 use crate::error::{Context, Error, Result};
@@ -85,12 +87,28 @@ impl Lake {
     /// Removes objects one after the other; those that are gone already are no error.
     pub async fn remove(&self, objects: &[Stored]) -> Result<()> {
         for object in objects {
+            failpoint::reach(Point::BeforeRemove, &object.name)?;
             match self.store().delete(&object.path).await {
                 Ok(()) | Err(StoreError::NotFound { .. }) => {}
                 Err(e) => return Err(Error::from(e).context(format!("removing {}", object.name))),
             }
         }
         Ok(())
+    }
+
+    /// Removes what was being written when a process ended: files beside their names, which no listing shows (local disk).
+    /// Those written after `settled` may still be. How many there were.
+    ///
+    /// # Errors
+    /// `Temporary` if a directory or file cannot be looked at.
+    pub async fn sweep(&self, settled: DateTime<Utc>) -> Result<u64> {
+        match self.url().to_file_path() {
+            Ok(root) if self.url().scheme() == "file" => {
+                let swept = tokio::task::spawn_blocking(move || durable::sweep(&root, settled.into())).await;
+                swept.map_err(|e| Error::internal(e.to_string()))?.context("sweeping what was being written")
+            }
+            _ => Ok(0),
+        }
     }
 
     pub async fn history(&self, table: &str) -> Result<History> {
@@ -168,13 +186,15 @@ impl History {
         for (version, entry) in &self.entries {
             let Some(content) = self.lake.content(entry).await? else { continue };
             for action in get_actions(*version, &content)? {
-                let (path, is_added) = match action {
-                    Action::Add(add) => (add.path, true),
+                let (path, is_read) = match action {
+                    Action::Add(add) => (add.path, *version > cut),
+                    // What a version changed is read with that version, never with one after it.
+                    Action::Cdc(change) => (change.path, *version >= cut),
                     Action::Remove(remove) => (remove.path, false),
                     _ => continue,
                 };
                 let path = Snapshot::path_of(&self.lake, &self.table, &path)?;
-                if is_added && *version > cut {
+                if is_read {
                     needed.insert(path.clone());
                 }
                 named.insert(path);

@@ -10,9 +10,12 @@
 //! | `cloud`, `remote`, `recent` | storage in the cloud: from options; commits that know themselves; what never changes, kept |
 //! | `durable` | a local object store whose writes survive a power cut |
 //! | `schema` | Arrow schema and documentation ⇄ Delta metadata |
-//! | `snapshot`, `provider` | reading: files, partitions, units; a DataFusion table |
+//! | `snapshot`, `sound` | reading: files, partitions, units; what of a foreign table can be read |
+//! | `provider`, `reader` | a DataFusion table, and its files by name |
 //! | `writer`, `encode`, `stats`, `commit` | writing |
-//! | `files`, `notes` | directories of plain files: model artifacts; files that come and go: runs under way |
+//! | `feed` | what a commit changed, row by row, for readers of a change feed |
+//! | `files`, `documents` | directories of plain files: model artifacts; files that people read: reports |
+//! | `notes` | files that come and go: runs under way |
 //! | `history`, `rewrite` | upkeep: what no version needs any longer; files written anew |
 //! | `failpoint` | places where tests end, fail or hold the process |
 //! | `raw` | raw input files by location pattern, `glob` the pattern |
@@ -20,22 +23,26 @@
 mod bounds;
 mod cloud;
 mod commit;
+mod documents;
 mod durable;
 mod encode;
 mod error;
 mod failpoint;
+mod feed;
 mod files;
 mod glob;
 mod history;
 mod notes;
 mod provider;
 mod raw;
+mod reader;
 mod recent;
 mod remote;
 mod rewrite;
 mod root;
 mod schema;
 mod snapshot;
+mod sound;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -43,6 +50,7 @@ mod writer;
 
 pub use bounds::{Bounds, FileBounds};
 pub use commit::{Outcome, Replace, Unit};
+pub use feed::Change;
 pub use history::{History, Obsolete, Stored};
 pub use raw::{Raw, RawFile};
 pub use root::Lake;

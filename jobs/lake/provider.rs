@@ -24,6 +24,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::{ObjectMeta, ObjectStore};
 
+use super::reader::Readers;
 use super::root::Lake;
 use super::schema::file_schema;
 use super::snapshot::{DataFile, Snapshot};
@@ -34,6 +35,8 @@ const FIRST_READ: usize = 512 << 10;
 
 /// Parquet files with their partition values.
 pub(super) struct DeltaFiles {
+    /// Its name, for messages.
+    table: String,
     schema: SchemaRef,
     partition: Option<Field>,
     /// File columns, then the partition column: the order in which DataFusion sees a partitioned file.
@@ -72,8 +75,17 @@ impl DeltaFiles {
         let files = files.iter().map(|f| partitioned_file(lake, table, f, partition.as_ref()));
         let files = files.collect::<Result<Vec<_>>>()?;
         let url = store_url(lake)?;
-        let (store, first_read) = (Arc::clone(lake.store()), lake.is_remote().then_some(FIRST_READ));
-        Ok(DeltaFiles { schema, partition, stored, files, rows, url, store, first_read })
+        Ok(DeltaFiles {
+            table: table.to_string(),
+            schema,
+            partition,
+            stored,
+            files,
+            rows,
+            url,
+            store: Arc::clone(lake.store()),
+            first_read: lake.is_remote().then_some(FIRST_READ),
+        })
     }
 
     /// The files whose partition satisfies every filter over nothing but the partition column.
@@ -153,8 +165,9 @@ impl TableProvider for DeltaFiles {
         if files.len() == self.files.len() {
             statistics.num_rows = self.rows;
         }
-        let mut source =
-            ParquetSource::new(self.stored.clone()).with_table_parquet_options(state.default_table_options().parquet);
+        let mut source = ParquetSource::new(self.stored.clone())
+            .with_table_parquet_options(state.default_table_options().parquet)
+            .with_parquet_file_reader_factory(Arc::new(Readers::new(&self.table, &self.store)));
         if let Some(hint) = self.first_read {
             source = source.with_metadata_size_hint(hint);
         }

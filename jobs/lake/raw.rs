@@ -16,6 +16,9 @@ use super::glob::Pattern;
 use super::root::root_url;
 use crate::error::{Context, Error, Result};
 
+/// A file is read as a whole, so it must fit.
+const MOST_BYTES: u64 = 8 << 30;
+
 /// The root of the raw input.
 #[derive(Debug, Clone)]
 pub struct Raw {
@@ -131,24 +134,49 @@ impl Raw {
 
     /// The content of a file. From far away it is fetched at every other time: the second reader gets what the first
     /// one got.
+    ///
+    /// # Errors
+    /// `Data` if it is nothing that can be held as a whole: a pipe, a device, or too large; `Temporary` if it is gone.
     pub async fn read(&self, path: &str) -> Result<Bytes> {
         let reading = || format!("reading {}/{path}", self.root.trim_end_matches('/'));
         match &self.storage {
             Storage::Local(root) => {
                 let full = root.join(path);
-                blocking(move || Ok(Bytes::from(std::fs::read(full)?))).await.with_context(reading)
+                blocking(move || read_local(&full)).await.with_context(reading)
             }
             Storage::Remote { store, prefix, held } => {
                 let full = below(prefix, path)?;
                 if let Some(bytes) = held.take(&full) {
                     return Ok(bytes);
                 }
-                let bytes = store.get(&full).await.with_context(reading)?.bytes().await.with_context(reading)?;
+                let found = store.get(&full).await.with_context(reading)?;
+                holdable(found.meta.size).with_context(reading)?;
+                let bytes = found.bytes().await.with_context(reading)?;
                 held.keep(&full, &bytes);
                 Ok(bytes)
             }
         }
     }
+}
+
+/// Not by opening it: to open a pipe is to wait for whoever writes into it.
+fn read_local(path: &FsPath) -> Result<Bytes> {
+    let meta = std::fs::metadata(path)?;
+    if !meta.is_file() {
+        return Err(Error::data("a pipe or device where a file was expected\n  help: remove it, or narrow `location`"));
+    }
+    holdable(meta.len())?;
+    Ok(Bytes::from(std::fs::read(path)?))
+}
+
+fn holdable(size: u64) -> Result<()> {
+    if size <= MOST_BYTES {
+        return Ok(());
+    }
+    Err(Error::data(format!(
+        "a file of {size} bytes\n  expected: at most {MOST_BYTES}, for files are read as a whole\n  help: deliver it in \
+         parts"
+    )))
 }
 
 /// Path, size and stamp of every file that may match.

@@ -36,6 +36,12 @@ impl Snapshot {
         small
     }
 
+    /// These of its files, those of one partition together: the writer would otherwise begin a file at each.
+    pub fn in_order(&self, paths: &BTreeSet<String>) -> Vec<String> {
+        // Files are kept in the order of partitions.
+        self.data_files().iter().filter(|file| paths.contains(&file.path)).map(|file| file.path.clone()).collect()
+    }
+
     /// What the last commit said of itself, to be said again by one that changes nothing it was about.
     pub async fn said(&self) -> Result<Map<String, Value>> {
         let mut info = self.commit_info().await?;
@@ -45,7 +51,7 @@ impl Snapshot {
 
     /// A writer on top of this table as it is declared in the lake. `packs` if its files hold rows of others.
     pub async fn rewriter(&self, packs: bool) -> Result<Writer> {
-        Writer::open(self.lake(), &self.spec(), if packs { PACKED } else { super::encode::PART }).await
+        Writer::open(self.lake(), &self.spec(), if packs { PACKED } else { super::encode::PART }, false).await
     }
 
     /// Sets for how many days history is kept; `false` if that is what the table says already.
@@ -94,8 +100,9 @@ impl Snapshot {
     }
 }
 
-/// Tags packed files with the names of what they were made of, partition by partition.
-pub(super) fn tag(base: &Snapshot, replaced: &BTreeSet<String>, adds: &mut [Add]) -> Result<()> {
+/// Tags packed files with the names of what they were made of, partition by partition; `is_change` if readers of changes
+/// are to see it.
+pub(super) fn tag(base: &Snapshot, replaced: &BTreeSet<String>, adds: &mut [Add], is_change: bool) -> Result<()> {
     let mut origins: BTreeMap<Option<&String>, BTreeSet<&String>> = BTreeMap::new();
     for file in base.data_files().iter().filter(|file| replaced.contains(&file.path)) {
         origins.entry(file.partition.as_ref()).or_default().extend(&file.made_of);
@@ -103,7 +110,7 @@ pub(super) fn tag(base: &Snapshot, replaced: &BTreeSet<String>, adds: &mut [Add]
     for add in adds {
         let partition = add.partition_values.values().next().and_then(Option::as_ref);
         let made_of = serde_json::to_string(&origins.get(&partition).cloned().unwrap_or_default())?;
-        add.data_change = false;
+        add.data_change = is_change;
         add.tags = Some(HashMap::from([(MADE_OF.to_string(), Some(made_of))]));
     }
     Ok(())

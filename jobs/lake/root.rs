@@ -91,7 +91,12 @@ impl Lake {
     /// # Errors
     /// `Definition` if the table has another partition column, `Temporary` if storage fails.
     pub async fn writer(&self, spec: &TableSpec) -> Result<Writer> {
-        Writer::open(self, spec, super::encode::PART).await
+        Writer::open(self, spec, super::encode::PART, false).await
+    }
+
+    /// As [`Self::writer`]; a table that is created now gets a change feed, which [`Writer::changed`] fills.
+    pub async fn feed_writer(&self, spec: &TableSpec) -> Result<Writer> {
+        Writer::open(self, spec, super::encode::PART, true).await
     }
 
     pub(super) fn store(&self) -> &Arc<dyn ObjectStore> {
@@ -103,7 +108,7 @@ impl Lake {
         let mut url = self.inner.root.clone();
         let segments: Vec<&str> = name.split('/').filter(|s| !s.is_empty()).collect();
         if segments.is_empty() || segments.iter().any(|s| *s == "." || *s == "..") {
-            return Err(Error::internal(format!("{name:?} is not a name inside the lake")));
+            return Err(Error::definition(format!("{name:?} is not a name inside the lake")));
         }
         url.path_segments_mut()
             .map_err(|()| Error::internal(format!("the lake {} cannot have tables", self.inner.root)))?

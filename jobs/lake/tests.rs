@@ -16,6 +16,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::error::Kind;
 
+mod hostile;
+
 fn lake(dir: &TempDir) -> Lake {
     Lake::open(dir.path().join("a lake č").to_str().unwrap(), HashMap::new()).unwrap()
 }

@@ -17,9 +17,11 @@ use tokio::task::JoinSet;
 
 use super::commit::{self, Outcome, Replace, Unit};
 use super::encode::{Encoding, Sent, properties, uploads};
+use super::feed::{FEED, Feed};
 use super::root::Lake;
 use super::schema::{TableSpec, file_schema};
 use super::snapshot::Snapshot;
+use super::sound;
 use crate::error::{Context, Error, Result};
 
 /// Batches that wait for their encoder.
@@ -37,6 +39,8 @@ pub struct Writer {
     encoders: JoinSet<Result<Vec<Add>>>,
     places: Arc<Semaphore>,
     done: Vec<Add>,
+    /// What changed, row by row, where the table has a change feed.
+    pub(super) feed: Feed,
 }
 
 /// The partition that is being written.
@@ -46,10 +50,15 @@ struct Open {
 }
 
 impl Writer {
-    /// `prefix` begins the names of its files.
-    pub(super) async fn open(lake: &Lake, spec: &TableSpec, prefix: &'static str) -> Result<Writer> {
+    /// `prefix` begins the names of its files; `feed` gives a table that is created now a change feed.
+    pub(super) async fn open(lake: &Lake, spec: &TableSpec, prefix: &'static str, feed: bool) -> Result<Writer> {
         let schema = spec.canonical()?;
-        let base = base(lake, spec).await?;
+        let base = base(lake, spec, feed).await?;
+        let configuration = base.state().metadata().configuration();
+        let is_set = |key: &str| configuration.get(key).is_some_and(|value| value == "true");
+        let is_checked = configuration.keys().any(|key| key.starts_with("delta.constraints."));
+        let has_feed = is_set(FEED) && !is_checked;
+        sound::writable(&spec.name, base.version(), base.state().protocol(), is_set("delta.appendOnly"), has_feed)?;
         if base.partition_by() != spec.partition_by.as_deref() {
             return Err(Error::definition(format!(
                 "table {} is partitioned by {:?} and was to be partitioned by {:?}: move the old table away",
@@ -58,12 +67,13 @@ impl Writer {
                 spec.partition_by
             )));
         }
+        let stored = file_schema(&schema, spec.partition_by.as_deref());
         let encoding = Encoding {
             store: Arc::clone(lake.store()),
             root: lake.path_of(&spec.name)?,
-            schema: file_schema(&schema, spec.partition_by.as_deref()),
+            properties: properties(spec, &stored)?,
+            schema: stored,
             partition_by: spec.partition_by.clone(),
-            properties: properties(spec)?,
             prefix,
             uploads: lake.is_remote().then(uploads),
             cancelled: AtomicBool::new(false),
@@ -80,6 +90,7 @@ impl Writer {
             encoders: JoinSet::new(),
             places: Arc::new(Semaphore::new(places)),
             done: Vec::new(),
+            feed: Feed::default(),
         })
     }
 
@@ -114,7 +125,13 @@ impl Writer {
     ///
     /// # Errors
     /// `Temporary` if another writer committed in between (run again on the new version) or storage fails.
-    pub async fn commit(mut self, replace: Replace, unit: &Unit, info: Map<String, Value>) -> Result<Outcome> {
+    pub async fn commit(self, replace: Replace, unit: &Unit, info: Map<String, Value>) -> Result<Outcome> {
+        self.commit_units(replace, std::slice::from_ref(unit), info).await
+    }
+
+    /// As [`Writer::commit`], for what is several units of work at once. They are done together or not at all, so that the
+    /// first stands for all of them.
+    pub async fn commit_units(mut self, replace: Replace, units: &[Unit], info: Map<String, Value>) -> Result<Outcome> {
         self.open = None;
         while let Some(encoded) = self.encoders.join_next().await {
             let adds = encoded.map_err(|e| Error::internal(format!("an encoder ended: {e}")))?;
@@ -122,10 +139,15 @@ impl Writer {
         }
         self.done.sort_by(|a, b| a.path.cmp(&b.path));
         let adds = std::mem::take(&mut self.done);
-        commit::commit(&self.lake, &self.spec, &self.base, adds, replace, unit, info).await
+        let changes = self.feed.finish().await?;
+        commit::commit(&self.lake, &self.spec, &self.base, (adds, changes), replace, units, info).await
     }
 
-    fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+    pub(super) fn encoding(&self) -> &Arc<Encoding> {
+        &self.encoding
+    }
+
+    pub(super) fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let options = CastOptions { safe: false, ..CastOptions::default() };
         let columns = self.schema.fields().iter().map(|field| {
             let column = batch.column_by_name(field.name()).ok_or_else(|| {
@@ -206,12 +228,12 @@ impl Drop for Writer {
 }
 
 /// The newest version; an empty one is created where there is none.
-async fn base(lake: &Lake, spec: &TableSpec) -> Result<Snapshot> {
+async fn base(lake: &Lake, spec: &TableSpec, feed: bool) -> Result<Snapshot> {
     if let Some(snapshot) = lake.snapshot(&spec.name).await? {
         return Ok(snapshot);
     }
     // Without retries: the loser of two first writers would otherwise commit its metadata as version 1.
-    let created = create(lake, spec).await;
+    let created = create(lake, spec, feed).await;
     match (lake.snapshot(&spec.name).await?, created) {
         (Some(snapshot), _) => Ok(snapshot),
         (None, Err(e)) => Err(e.context(format!("creating table {}", spec.name))),
@@ -219,10 +241,14 @@ async fn base(lake: &Lake, spec: &TableSpec) -> Result<Snapshot> {
     }
 }
 
-async fn create(lake: &Lake, spec: &TableSpec) -> Result<()> {
+async fn create(lake: &Lake, spec: &TableSpec, feed: bool) -> Result<()> {
     let metadata = spec.metadata()?;
     let schema = metadata.parse_schema().map_err(deltalake::DeltaTableError::from)?;
-    let properties = metadata.configuration().iter().map(|(k, v)| (k.clone(), Some(v.clone())));
+    let mut properties: Vec<(String, Option<String>)> =
+        metadata.configuration().iter().map(|(k, v)| (k.clone(), Some(v.clone()))).collect();
+    if feed {
+        properties.push((FEED.to_string(), Some("true".to_string())));
+    }
     CreateBuilder::new()
         .with_log_store(lake.log_store(&spec.name)?)
         .with_table_name(spec.name.clone())

@@ -2,14 +2,18 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `model.txt` | LightGBM's text format; `lightgbm.Booster(model_file="model.txt")` reads it |
-//! | `schema.json` | format version, features in order with class, Arrow type and vocabulary, class weights, checksums |
-//! | `metrics.json` | rows per part, metrics per part and segment, importances, warnings |
+//! | `model.txt` | of trees: LightGBM's text format; `lightgbm.Booster(model_file="model.txt")` reads it |
+//! | `weights.json` | of other heads: how inputs are standardised, and the weights |
+//! | `schema.json` | format version, head, features in order with class, Arrow type and encoder, class weights, calibrator, fingerprint of the features' definitions, checksums |
+//! | `metrics.json` | rows per part, metrics with intervals per part and segment, calibration, importances, contributions, warnings |
+//! | `curves.json` | ROC, precision and recall, reliability, lift, histogram of the rows out of sample |
+//! | `baseline.json` | distribution of every input in the training rows, and of the probabilities |
 //! | `environment.json` | versions and architecture that made it |
 //! | `definition.yaml` | the model's definition as it was |
 //!
 //! `schema.json` holds length and SHA-256 of every other file, so a cut or changed file is an error, never a score.
-//! The same model gives the same bytes.
+//! The same model gives the same bytes. Artifacts of format 1, LightGBM without encoders, calibrator, curves and
+//! baseline, are still read.
 
 use std::collections::BTreeMap;
 
@@ -17,31 +21,42 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::baseline::Baseline;
+use super::calibrate::Calibrator;
+use super::heads::{self, Body};
 use super::lightgbm;
 use super::matrix::Feature;
 use super::prior::Prior;
-use super::train::{Fitted, Report};
+use super::train::{Curves, Fitted, Report};
+use crate::define::model::HeadKind;
 use crate::error::{Error, Result};
 
 /// The newest format that this version reads, and the one that it writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
-const MODEL: &str = "model.txt";
 const SCHEMA: &str = "schema.json";
 const METRICS: &str = "metrics.json";
+const CURVES: &str = "curves.json";
+const BASELINE: &str = "baseline.json";
 const ENVIRONMENT: &str = "environment.json";
 const DEFINITION: &str = "definition.yaml";
 
 /// A model with all that belongs to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Artifact {
-    /// LightGBM's text format.
-    pub model: String,
+    pub head: HeadKind,
+    pub body: Body,
+    /// Trees, or passes over the rows.
     pub best_iteration: u32,
     /// In the model's order.
     pub features: Vec<Feature>,
     pub prior: Prior,
+    pub calibrator: Calibrator,
+    /// Of the definitions that the inputs were computed by; empty where nobody said.
+    pub feature_fingerprint: String,
     pub report: Report,
+    pub curves: Curves,
+    pub baseline: Baseline,
     pub environment: Environment,
     /// The text of the model's definition.
     pub definition: String,
@@ -72,9 +87,13 @@ impl Environment {
 #[serde(deny_unknown_fields)]
 struct SchemaFile {
     format: u32,
-    kind: String,
+    kind: HeadKind,
     best_iteration: u32,
     prior: Prior,
+    #[serde(default)]
+    calibrator: Calibrator,
+    #[serde(default)]
+    feature_fingerprint: String,
     features: Vec<Feature>,
     files: BTreeMap<String, Checksum>,
 }
@@ -93,14 +112,19 @@ impl Checksum {
 }
 
 impl Artifact {
-    /// The artifact of a trained model and the text of its definition.
-    pub fn new(fitted: &Fitted, definition: &str) -> Artifact {
+    /// The artifact of a trained model, the text of its definition, and the fingerprint of its inputs' definitions.
+    pub fn new(fitted: &Fitted, definition: &str, feature_fingerprint: &str) -> Artifact {
         Artifact {
-            model: fitted.model.clone(),
+            head: fitted.head,
+            body: fitted.body.clone(),
             best_iteration: fitted.best_iteration,
             features: fitted.features.clone(),
             prior: fitted.prior,
+            calibrator: fitted.calibrator.clone(),
+            feature_fingerprint: feature_fingerprint.to_string(),
             report: fitted.report.clone(),
+            curves: fitted.curves.clone(),
+            baseline: fitted.baseline.clone(),
             environment: Environment::current(),
             definition: definition.to_string(),
         }
@@ -108,17 +132,22 @@ impl Artifact {
 
     /// Name and content of every file. Write `schema.json` last: without it the others are no artifact.
     pub fn to_files(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        let (name, body) = self.body.to_file()?;
         let mut files = vec![
-            (MODEL.to_string(), self.model.clone().into_bytes()),
+            (name.to_string(), body),
             (METRICS.to_string(), json(&self.report)?),
+            (CURVES.to_string(), json(&self.curves)?),
+            (BASELINE.to_string(), json(&self.baseline)?),
             (ENVIRONMENT.to_string(), json(&self.environment)?),
             (DEFINITION.to_string(), self.definition.clone().into_bytes()),
         ];
         let schema = SchemaFile {
             format: FORMAT,
-            kind: "lightgbm".to_string(),
+            kind: self.head,
             best_iteration: self.best_iteration,
             prior: self.prior,
+            calibrator: self.calibrator.clone(),
+            feature_fingerprint: self.feature_fingerprint.clone(),
             features: self.features.clone(),
             files: files.iter().map(|(name, bytes)| (name.clone(), Checksum::of(bytes))).collect(),
         };
@@ -150,9 +179,18 @@ impl Artifact {
                 None => Err(broken(format!("`{SCHEMA}` has no checksum of `{name}`"))),
             }
         };
+        let model = heads::file(schema.kind.is_trees());
+        let body = Body::from_file(schema.kind, verified(model)?);
+        // Format 1 had neither curves nor a baseline.
+        let first = schema.format == 1;
         Ok(Artifact {
-            model: text(MODEL, verified(MODEL)?)?,
+            head: schema.kind,
+            body: body.map_err(|e| broken(format!("`{model}` cannot be read ({e})")))?,
+            calibrator: schema.calibrator.clone(),
+            feature_fingerprint: schema.feature_fingerprint.clone(),
             report: parse(METRICS, verified(METRICS)?)?,
+            curves: if first { Curves::default() } else { parse(CURVES, verified(CURVES)?)? },
+            baseline: if first { Baseline::default() } else { parse(BASELINE, verified(BASELINE)?)? },
             environment: parse(ENVIRONMENT, verified(ENVIRONMENT)?)?,
             definition: text(DEFINITION, verified(DEFINITION)?)?,
             best_iteration: schema.best_iteration,
@@ -176,11 +214,7 @@ fn read_schema(bytes: &[u8]) -> Result<SchemaFile> {
             env!("CARGO_PKG_VERSION")
         )));
     }
-    let schema: SchemaFile = parse(SCHEMA, bytes)?;
-    match schema.kind.as_str() {
-        "lightgbm" => Ok(schema),
-        kind => Err(broken(format!("`{SCHEMA}` names the kind `{kind}`, expected `lightgbm`"))),
-    }
+    parse(SCHEMA, bytes)
 }
 
 fn json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
@@ -216,10 +250,16 @@ mod tests {
             arrow_type: "Utf8".to_string(),
             vocabulary,
             value: None,
+            target: None,
         };
         let share = Feature { value: Some("blue sky".into()), ..feature("g.c=blue%20sky", Class::Share, None) };
         Artifact {
-            model: "tree\n…".to_string(),
+            head: HeadKind::Lightgbm,
+            body: Body::Trees("tree\n…".to_string()),
+            calibrator: Calibrator::Platt { a: -1.25, b: 0.1 + 0.2 },
+            feature_fingerprint: "f00".to_string(),
+            curves: Curves::default(),
+            baseline: Baseline::default(),
             best_iteration: 7,
             features: vec![
                 feature("g.a", Class::Numeric, None),
@@ -270,14 +310,35 @@ mod tests {
                 assert!(error.to_string().contains(&name), "{error}");
             }
         }
-        assert!(changed(MODEL, |b| b[0] ^= 1).to_string().contains("was changed after it was written"));
+        assert!(changed("model.txt", |b| b[0] ^= 1).to_string().contains("was changed after it was written"));
     }
 
     #[test]
     fn a_newer_format_is_said_to_be_newer() {
-        let error = changed(SCHEMA, |b| *b = br#"{"format": 2, "shape": "unknown"}"#.to_vec());
+        let error = changed(SCHEMA, |b| *b = br#"{"format": 3, "shape": "unknown"}"#.to_vec());
         assert_eq!(error.kind(), Kind::Definition);
-        assert!(error.to_string().contains("format 2, written by a newer Scorehouse"), "{error}");
+        assert!(error.to_string().contains("format 3, written by a newer Scorehouse"), "{error}");
+    }
+
+    #[test]
+    fn what_an_older_version_wrote_is_read() {
+        let report = br#"{"parts": [], "evaluations": [], "importances": [], "warnings": ["one"]}"#;
+        let environment = br#"{"scorehouse": "0", "lightgbm": "4", "os": "o", "arch": "a"}"#;
+        let contents: [(&str, &[u8]); 4] =
+            [("model.txt", b"tree"), (METRICS, report), (ENVIRONMENT, environment), (DEFINITION, b"model: credit\n")];
+        let checksums: BTreeMap<&str, Checksum> = contents.iter().map(|(n, b)| (*n, Checksum::of(b))).collect();
+        let schema = serde_json::json!({
+            "format": 1, "kind": "lightgbm", "best_iteration": 7,
+            "prior": {"class_weight": "none", "positives": 3, "negatives": 9},
+            "features": [{"name": "g.b", "class": "categorical", "arrow_type": "Utf8", "vocabulary": ["x"]}],
+            "files": checksums,
+        });
+        let schema = serde_json::to_vec(&schema).unwrap();
+        let files: Vec<(&str, &[u8])> = contents.into_iter().chain([(SCHEMA, schema.as_slice())]).collect();
+        let read = Artifact::from_files(&files).unwrap();
+        assert_eq!((read.head, read.body), (HeadKind::Lightgbm, Body::Trees("tree".into())));
+        assert_eq!((read.calibrator, read.report.warnings), (Calibrator::None, vec!["one".to_string()]));
+        assert_eq!(read.features[0].vocabulary.as_ref().unwrap().values(), ["x"]);
     }
 
     #[test]

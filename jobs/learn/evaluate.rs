@@ -23,6 +23,11 @@ pub struct Evaluation {
     /// Sample standard deviation over the seeds of a cross-validation; `None` below two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<Metrics>,
+    /// The interval of each metric, drawn by entity; of rows out of sample only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<Metrics>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<Metrics>,
 }
 
 /// A named set of rows: one flag per row of the training set.
@@ -53,6 +58,8 @@ pub fn evaluate(
             positives: labels.iter().filter(|l| **l).count() as u64,
             metrics: Metrics::of(&labels, &probabilities, threshold)?,
             spread: None,
+            low: None,
+            high: None,
         })
     };
     let mut out = vec![of(ALL, &|_| true)?];
@@ -66,10 +73,17 @@ pub fn evaluate(
 pub fn over_seeds(per_seed: &[Vec<Evaluation>]) -> Vec<Evaluation> {
     let Some(first) = per_seed.first() else { return Vec::new() };
     let combined = |index: usize, one: &Evaluation| {
-        let sets: Vec<Metrics> = per_seed.iter().filter_map(|seed| seed.get(index)).map(|e| e.metrics).collect();
+        let each = || per_seed.iter().filter_map(|seed| seed.get(index));
+        let sets: Vec<Metrics> = each().map(|e| e.metrics).collect();
+        let bound = |of: fn(&Evaluation) -> Option<Metrics>| {
+            let bounds: Option<Vec<Metrics>> = each().map(of).collect();
+            bounds.map(|bounds| Metrics::combine(&bounds, mean))
+        };
         Evaluation {
             metrics: Metrics::combine(&sets, mean),
             spread: (sets.len() > 1).then(|| Metrics::combine(&sets, deviation)),
+            low: bound(|e| e.low),
+            high: bound(|e| e.high),
             ..one.clone()
         }
     };
@@ -156,7 +170,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Vec<Evaluation>>(&json).unwrap().len(), 3);
         let batch = to_batch(&all).unwrap();
         assert_eq!(batch.num_rows(), 3 * all[0].metrics.entries().len());
-        assert_eq!(batch.column_by_name("value").unwrap().null_count(), 8, "the segment without rows");
+        assert_eq!(batch.column_by_name("value").unwrap().null_count(), 10, "the segment without rows");
         assert_eq!(to_batch(&[]).unwrap().num_rows(), 0);
     }
 

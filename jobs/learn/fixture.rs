@@ -1,12 +1,16 @@
 //! Rows for tests: a label that depends on numbers, missing ones and categories, in a known way.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::inputs::{Inputs, Outcomes, Texts};
+use super::matrix::{Feature, Matrix};
 use super::split::DAY;
+use crate::define::map::Map;
+use crate::define::model::{Calibration, Direction, Encodings};
 
 pub struct Fixture {
     pub batch: RecordBatch,
@@ -15,6 +19,25 @@ pub struct Fixture {
     pub as_of: Vec<i64>,
     /// The probability from which each label was drawn.
     pub truth: Vec<f64>,
+}
+
+/// What a definition that says nothing of them has.
+pub struct Defaults {
+    pub encode: Encodings,
+    pub monotone: Map<Direction>,
+    pub calibration: Calibration,
+}
+
+pub static DEFAULTS: LazyLock<Defaults> = LazyLock::new(|| Defaults {
+    encode: Encodings::default(),
+    monotone: Map::default(),
+    calibration: Calibration::default(),
+});
+
+/// The features that a head of trees takes, fitted on some rows.
+pub fn features(matrix: &Matrix, rows: &[usize]) -> Vec<Feature> {
+    let nobody = Outcomes { labels: &[], as_of: &[], known_after: 0, weights: None };
+    Inputs::fit(matrix, rows, Texts { encodings: &DEFAULTS.encode, native: true }, nobody).unwrap().features
 }
 
 pub const NAMES: [&str; 4] = ["g.x", "g.n", "g.kind", "g.noise"];

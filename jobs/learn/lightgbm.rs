@@ -3,7 +3,7 @@
 //! The safe crate `lightgbm3` ignores dataset parameters (categorical features among them), reads short label slices
 //! out of bounds and stops early on the wrong metric without a word, so training goes through `lightgbm3-sys` here:
 //! lengths are checked, features have names and classes, early stopping is ours, and parameters come checked from
-//! [`super::params`]. Scoring uses the safe crate, see [`super::predict`].
+//! [`super::params`]. Scoring is in [`super::predict`].
 //!
 //! **Memory.** LightGBM gets a sample of rows to find its bins, then rows in small blocks (`LGBM_DatasetPushRows`,
 //! the way of Python's `lightgbm.Sequence`). There is never a dense copy of the feature matrix: beside the caller's
@@ -20,8 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lightgbm3_sys as sys;
 
-use super::matrix::{Class, View};
-use super::params::Params;
+use super::matrix::View;
 use super::shares::breaks_names;
 use crate::error::{Context, Error, Result};
 
@@ -61,7 +60,7 @@ extern "C" fn log(message: *const c_char) {
     }
 }
 
-fn check(code: c_int) -> Result<()> {
+pub(super) fn check(code: c_int) -> Result<()> {
     if code == 0 {
         return Ok(());
     }
@@ -70,11 +69,11 @@ fn check(code: c_int) -> Result<()> {
     Err(Error::internal(format!("LightGBM: {text}")))
 }
 
-fn c_string(text: &str) -> Result<CString> {
+pub(super) fn c_string(text: &str) -> Result<CString> {
     CString::new(text).map_err(|_| Error::definition(format!("a zero byte in {text:?}")))
 }
 
-fn c_len(length: usize, of: &str) -> Result<i32> {
+pub(super) fn c_len(length: usize, of: &str) -> Result<i32> {
     i32::try_from(length).map_err(|_| Error::data(format!("{length} {of}: LightGBM takes at most {}", i32::MAX)))
 }
 
@@ -98,7 +97,7 @@ pub fn parameter_aliases() -> Result<BTreeMap<String, Vec<String>>> {
 /// What is fixed for a training beside the tuning parameters.
 #[derive(Debug, Clone)]
 pub struct Settings<'a> {
-    pub params: &'a Params,
+    pub params: &'a BTreeMap<String, String>,
     pub seed: i32,
     /// 0 takes as many as OpenMP offers.
     pub threads: i32,
@@ -116,7 +115,7 @@ impl Settings<'_> {
             let columns: Vec<String> = categorical.iter().map(ToString::to_string).collect();
             text = format!("{text} categorical_feature={}", columns.join(","));
         }
-        for (name, value) in self.params.iter() {
+        for (name, value) in self.params {
             text = format!("{text} {name}={value}");
         }
         c_string(&text)
@@ -142,8 +141,7 @@ impl<'s> Dataset<'s> {
     pub fn train(session: &'s Session, view: &View, rows: &Rows, settings: &Settings) -> Result<Dataset<'s>> {
         rows.check(view)?;
         let names = check_names(view)?;
-        let categorical: Vec<usize> =
-            (0..names.len()).filter(|i| view.features()[*i].class == Class::Categorical).collect();
+        let categorical: Vec<usize> = (0..names.len()).filter(|i| view.features()[*i].is_category()).collect();
         let config = settings.config(&categorical)?;
         let total = c_len(view.len(), "rows")?;
         let mut sample = Sample::of(view, total, &config)?;
@@ -327,46 +325,45 @@ pub struct Trained {
     /// Per feature, in their order: total gain of its splits, and their number.
     pub gain: Vec<f64>,
     pub split: Vec<f64>,
-    /// Validation loss after each round that was trained.
-    pub losses: Vec<f64>,
 }
 
-/// Trains `settings.rounds` trees, or until the loss on `valid` has not improved for `patience` rounds.
+/// Trains `settings.rounds` trees, or until `watch`, which is told every round's loss on `valid`, says false, or that
+/// loss has not improved for as many rounds as stand beside it. Without such a number all trees are kept.
 pub fn train(
     _session: &Session,
     data: &Dataset,
-    valid: Option<(&Dataset, u32)>,
+    valid: Option<(&Dataset, Option<u32>)>,
     settings: &Settings,
+    watch: &mut dyn FnMut(u32, f64) -> bool,
 ) -> Result<Trained> {
     let booster = Booster::new(data, valid.map(|(v, _)| v))?;
-    let (mut best, mut losses) = (0, Vec::new());
-    for round in 0..settings.rounds.max(1) {
+    let (mut best, mut least) = (0, f64::INFINITY);
+    for round in 1..=settings.rounds.max(1) {
         let finished = booster.update()?;
-        if let Some((_, patience)) = valid {
-            losses.push(booster.valid_loss()?);
-            let last = losses.len() - 1;
-            if last == 0 || losses[last] < losses[best] {
-                best = last;
-            }
-            if last - best >= patience.max(1) as usize {
+        let Some((_, patience)) = valid else {
+            best = round;
+            if finished {
                 break;
             }
-        } else {
-            best = round as usize;
+            continue;
+        };
+        let loss = booster.valid_loss()?;
+        if patience.is_none() || best == 0 || loss < least {
+            (best, least) = (round, loss);
         }
-        if finished {
+        let tired = patience.is_some_and(|patience| round - best >= patience.max(1));
+        if !watch(round, loss) || tired || finished {
             break;
         }
     }
     // A round that could not split leaves no tree behind.
-    let best_iteration = (best as u32 + 1).min(booster.trees()?);
+    let best_iteration = best.min(booster.trees()?);
     let cut = c_len(best_iteration as usize, "rounds")?;
     Ok(Trained {
         model: portable(&booster.text(cut)?),
         best_iteration,
         gain: booster.importance(cut, sys::C_API_FEATURE_IMPORTANCE_GAIN as c_int, data.width)?,
         split: booster.importance(cut, sys::C_API_FEATURE_IMPORTANCE_SPLIT as c_int, data.width)?,
-        losses,
     })
 }
 

@@ -7,73 +7,22 @@
 //! | boolean | numeric | 0 or 1 |
 //! | date, timestamp | time | days since 1970-01-01T00:00Z, fractions included |
 //! | duration | numeric | days |
-//! | strings, dictionaries of strings | categorical | the code of its [`Vocabulary`] |
+//! | strings, dictionaries of strings | categorical | see below |
 //! | map of strings to floats | share | a column per chosen value, see [`super::shares`] |
 //! | null type | numeric | missing |
 //!
-//! Null and unknown categories are NaN, which LightGBM takes for missing.
+//! What becomes of strings is the definition's choice, kept in each [`Feature`]: the code of a [`Vocabulary`], a column
+//! of 0 and 1 per chosen value, or a smoothed mean of labels (see [`super::inputs`]). Null is NaN throughout, and so is
+//! an unknown category's code.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::*;
-use serde::{Deserialize, Serialize};
 
 use super::encode::Vocabulary;
-use super::shares::{self, Shares, is_shares};
+pub use super::feature::{Class, Feature};
+use super::shares::{self, Shares};
 use crate::error::{Context, Error, Result};
-
-/// What kind of number a column gives. A model trained on one kind does not score another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Class {
-    Numeric,
-    Time,
-    Categorical,
-    /// The share of one value.
-    Share,
-}
-
-impl Class {
-    /// The class of an Arrow type; `None` for types that are no feature (lists, structs, binary, other maps).
-    pub fn of(arrow: &DataType) -> Option<Class> {
-        use DataType::*;
-        match arrow {
-            Null | Boolean | Duration(_) => Some(Class::Numeric),
-            other if other.is_numeric() => Some(Class::Numeric),
-            Date32 | Date64 | Timestamp(_, _) => Some(Class::Time),
-            Utf8 | LargeUtf8 | Utf8View => Some(Class::Categorical),
-            Dictionary(_, values) => Class::of(values),
-            maps if is_shares(maps) => Some(Class::Share),
-            _ => None,
-        }
-    }
-}
-
-/// One feature as a model knows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Feature {
-    pub name: String,
-    pub class: Class,
-    /// The Arrow type in training, for the reader; any type of the same class scores.
-    pub arrow_type: String,
-    /// For categorical features only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vocabulary: Option<Vocabulary>,
-    /// The value whose share it is; the name is then the column's, `=` and the value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<String>,
-}
-
-impl Feature {
-    /// The column it is read from.
-    pub fn column(&self) -> &str {
-        match &self.value {
-            Some(_) => self.name.split_once('=').map_or(&self.name, |(column, _)| column),
-            None => &self.name,
-        }
-    }
-}
 
 /// Named columns over any number of batches. Memory: the batches', plus a copy of columns of rare types.
 #[derive(Debug, Clone)]
@@ -122,55 +71,92 @@ impl Matrix {
         self.columns.len()
     }
 
-    /// The features as they are, vocabularies and values fitted on `rows` only, `max_categories` at most.
-    pub fn fit_features(&self, rows: &[usize], max_categories: usize) -> Vec<Feature> {
-        let plain = |column: &Column, vocabulary| Feature {
+    /// The names of the columns with their classes, in order.
+    pub fn columns(&self) -> impl Iterator<Item = (&str, Class)> {
+        self.columns.iter().map(|column| (column.name.as_str(), column.class))
+    }
+
+    /// A feature that reads a column as it is.
+    pub fn plain(&self, column: usize) -> Feature {
+        let column = &self.columns[column];
+        Feature {
             name: column.name.clone(),
             class: column.class,
             arrow_type: column.arrow_type.to_string(),
-            vocabulary,
+            vocabulary: None,
             value: None,
-        };
-        let features = |column: &Column| match column.class {
-            Class::Numeric | Class::Time => vec![plain(column, None)],
-            Class::Categorical => vec![plain(column, Some(self.vocabulary(column, rows, max_categories)))],
-            Class::Share => {
-                let share = |value: String| Feature {
-                    name: shares::name(&column.name, &value),
-                    value: Some(value),
-                    ..plain(column, None)
-                };
-                self.values(column, rows, max_categories).into_iter().map(share).collect()
-            }
-        };
-        self.columns.iter().flat_map(features).collect()
+            target: None,
+        }
     }
 
-    fn vocabulary(&self, column: &Column, rows: &[usize], max_categories: usize) -> Vocabulary {
+    /// The most frequent texts of a column in `rows`, `max` of them at most.
+    pub fn vocabulary(&self, column: usize, rows: &[usize], max: usize) -> Vocabulary {
+        let column = &self.columns[column];
         let values = self.runs(rows).flat_map(|(chunk, rows)| {
             let texts = Texts::of(column.chunks[chunk].as_ref());
             rows.iter().filter_map(move |row| texts.get(row - self.starts[chunk]))
         });
-        Vocabulary::fit(values, max_categories)
+        Vocabulary::fit(values, max)
     }
 
-    fn values(&self, column: &Column, rows: &[usize], max_categories: usize) -> Vec<String> {
+    /// The values of a column of shares that occur in most of `rows`: as many as the column asks for, else `max`.
+    pub fn share_values(&self, column: usize, rows: &[usize], max: usize) -> Vec<String> {
+        let column = &self.columns[column];
         let rows = self.runs(rows).flat_map(|(chunk, rows)| {
             let shares = Shares::of(column.chunks[chunk].as_ref());
             rows.iter().filter_map(move |row| Some((shares?, row - self.starts[chunk])))
         });
-        shares::choose(rows, column.top.unwrap_or(max_categories))
+        shares::choose(rows, column.top.unwrap_or(max))
+    }
+
+    /// Every text of a column, in row order.
+    pub fn texts(&self, column: usize) -> impl Iterator<Item = Option<&str>> {
+        self.columns[column].chunks.iter().flat_map(|chunk| {
+            let texts = Texts::of(chunk.as_ref());
+            (0..chunk.len()).map(move |row| texts.get(row))
+        })
+    }
+
+    /// Per row, how many columns it lacks: null, or no number.
+    pub fn missing(&self) -> Vec<u32> {
+        let mut counts = vec![0; self.rows()];
+        for column in &self.columns {
+            for (chunk, start) in column.chunks.iter().zip(&self.starts) {
+                let counts = &mut counts[*start..*start + chunk.len()];
+                if let Some(nulls) = chunk.logical_nulls().filter(|nulls| nulls.null_count() > 0) {
+                    counts.iter_mut().zip(nulls.iter()).for_each(|(count, valid)| *count += u32::from(!valid));
+                }
+                if let Some(numbers) = chunk.as_primitive_opt::<Float64Type>() {
+                    let nan = |row: &usize| numbers.is_valid(*row) && numbers.value(*row).is_nan();
+                    (0..numbers.len()).filter(nan).for_each(|row| counts[row] += 1);
+                }
+            }
+        }
+        counts
     }
 
     /// Rows of this matrix read as `features` say.
     ///
     /// `Definition` error where a feature has no column here, or one of another class.
     pub fn view<'a>(&'a self, features: &'a [Feature], rows: &'a [usize]) -> Result<View<'a>> {
+        self.view_known(features, &[], rows)
+    }
+
+    /// As [`Matrix::view`], but where `known` holds numbers for a feature, one per row of the matrix, these are taken.
+    pub fn view_known<'a>(
+        &'a self,
+        features: &'a [Feature],
+        known: &'a [Option<Vec<f64>>],
+        rows: &'a [usize],
+    ) -> Result<View<'a>> {
         let columns = features.iter().map(|feature| self.source(feature)).collect::<Result<Vec<_>>>()?;
         if let Some(row) = rows.iter().find(|row| **row >= self.rows()) {
             return Err(Error::internal(format!("row {row} of a matrix of {} rows", self.rows())));
         }
-        Ok(View { matrix: self, features, columns, rows })
+        if let Some(known) = known.iter().flatten().find(|known| known.len() != self.rows()) {
+            return Err(Error::internal(format!("{} numbers for a matrix of {} rows", known.len(), self.rows())));
+        }
+        Ok(View { matrix: self, features, known, columns, rows })
     }
 
     /// The position of the column that a feature is read from.
@@ -243,6 +229,8 @@ fn readable(arrow: &DataType) -> Option<DataType> {
 pub struct View<'a> {
     matrix: &'a Matrix,
     features: &'a [Feature],
+    /// Per feature, its numbers by row of the matrix, where they are not those that the column gives.
+    known: &'a [Option<Vec<f64>>],
     /// Per feature, the column it is read from.
     columns: Vec<usize>,
     rows: &'a [usize],
@@ -286,7 +274,7 @@ impl<'a> View<'a> {
     where
         'a: 'b,
     {
-        View { matrix: self.matrix, features: self.features, columns: self.columns.clone(), rows }
+        View { columns: self.columns.clone(), rows, ..*self }
     }
 
     fn fill(&self, rows: &[usize], block: &mut [f64]) {
@@ -296,7 +284,10 @@ impl<'a> View<'a> {
             let out = &mut block[done * width..(done + run.len()) * width];
             for (index, (column, feature)) in self.columns.iter().zip(self.features).enumerate() {
                 let target = Target { rows: run, start: self.matrix.starts[chunk], out: &mut *out, index, width };
-                target.read(self.matrix.columns[*column].chunks[chunk].as_ref(), feature);
+                match self.known.get(index).and_then(Option::as_ref) {
+                    Some(known) => target.set(|row| known[self.matrix.starts[chunk] + row]),
+                    None => target.read(self.matrix.columns[*column].chunks[chunk].as_ref(), feature),
+                }
             }
             done += run.len();
         }
@@ -325,9 +316,20 @@ fn per_day(unit: &TimeUnit) -> f64 {
 impl Target<'_> {
     fn read(self, array: &dyn Array, feature: &Feature) {
         use DataType::*;
-        if let Some(value) = &feature.value {
-            let shares = Shares::of(array);
-            return self.set(|row| shares.map_or(f64::NAN, |shares| shares.get(row, value)));
+        match (&feature.value, feature.class) {
+            (Some(value), Class::Share) => {
+                let shares = Shares::of(array);
+                return self.set(|row| shares.map_or(f64::NAN, |shares| shares.get(row, value)));
+            }
+            (Some(value), _) => {
+                let texts = Texts::of(array);
+                return self.set(|row| texts.get(row).map_or(f64::NAN, |text| f64::from(u8::from(text == value))));
+            }
+            (None, _) => {}
+        }
+        if let Some(table) = &feature.target {
+            let texts = Texts::of(array);
+            return self.set(|row| table.encode(texts.get(row)));
         }
         if let Some(vocabulary) = &feature.vocabulary {
             let texts = Texts::of(array);
@@ -424,6 +426,7 @@ impl<'a> Texts<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::features as fit;
     use super::*;
     use arrow::array::*;
     use proptest::prelude::*;
@@ -472,7 +475,7 @@ mod tests {
         ];
         let expected: Vec<f64> = columns.iter().map(|c| c.2).collect();
         let matrix = matrix(columns.into_iter().map(|(name, array, _)| (name, array)).collect()).unwrap();
-        let features = matrix.fit_features(&[0, 1], 10);
+        let features = fit(&matrix, &[0, 1]);
         assert_eq!(read(&matrix, &features, &[0], 1), expected);
         assert!(read(&matrix, &features, &[1], 1).iter().all(|v| v.is_nan()));
     }
@@ -480,7 +483,7 @@ mod tests {
     #[test]
     fn vocabularies_know_training_rows_only() {
         let matrix = matrix(vec![("c", Arc::new(StringArray::from(vec!["x", "y", "y", "z"])))]).unwrap();
-        let features = matrix.fit_features(&[0, 1, 2], 10);
+        let features = fit(&matrix, &[0, 1, 2]);
         assert_eq!(features[0].vocabulary.as_ref().unwrap().values(), ["y", "x"]);
         let codes = read(&matrix, &features, &[0, 1, 3], 8);
         assert_eq!(codes[..2], [1.0, 0.0]);
@@ -510,7 +513,7 @@ mod tests {
     #[test]
     fn a_feature_that_changed_its_class_is_refused_and_its_width_is_not() {
         let trained = matrix(vec![("a", Arc::new(Int32Array::from(vec![1])))]).unwrap();
-        let features = trained.fit_features(&[0], 10);
+        let features = fit(&trained, &[0]);
         let wider = matrix(vec![("a", Arc::new(Float64Array::from(vec![1.5])))]).unwrap();
         assert_eq!(read(&wider, &features, &[0], 1), [1.5]);
         let text = matrix(vec![("a", Arc::new(StringArray::from(vec!["1"])))]).unwrap();
@@ -518,7 +521,7 @@ mod tests {
         assert!(error.contains("expected feature `a` of type Int32 (Numeric), found `a` of type Utf8"), "{error}");
         let nulls = matrix(vec![("a", Arc::new(NullArray::new(1)))]).unwrap();
         assert!(read(&nulls, &features, &[0], 1)[0].is_nan());
-        let texts = text.fit_features(&[0], 10);
+        let texts = fit(&text, &[0]);
         let nulls = matrix(vec![("a", Arc::new(NullArray::new(1)))]).unwrap();
         assert!(read(&nulls, &texts, &[0], 1)[0].is_nan());
     }
@@ -540,7 +543,7 @@ mod tests {
             let batches: Vec<RecordBatch> = cuts.windows(2).map(|w| batch.slice(w[0], w[1] - w[0])).collect();
             let matrix = Matrix::from_batches(&batch.schema(), &batches, &["b", "a"]).unwrap();
             let rows: Vec<usize> = picks.into_iter().map(|p| p % values.len()).collect();
-            let features = matrix.fit_features(&rows, 10);
+            let features = fit(&matrix, &rows);
             let got = read(&matrix, &features, &rows, cells);
             let expected: Vec<f64> = rows.iter().flat_map(|r| {
                 let v = values[*r].map_or(f64::NAN, f64::from);

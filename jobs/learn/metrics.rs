@@ -1,11 +1,17 @@
-//! How good a probability is: ranking (ROC AUC, average precision, KS) and accuracy (Brier, log loss, F1).
+//! How good a probability is: ranking (ROC AUC, average precision, KS, lift) and accuracy (Brier, log loss, F1,
+//! calibration error).
 //!
-//! Definitions are scikit-learn's, ties included. All of them are functions of the label counts at each distinct
-//! score, so scores are sorted once; ranking metrics use exact integer counts and do not depend on row order.
+//! Definitions are scikit-learn's where it has one, ties and row weights included: a weight acts as that many copies
+//! of its row. All of them are functions of the weight of either class at each distinct score, so scores are sorted
+//! once ([`super::ranked`]); without weights the ranking metrics use exact counts and do not depend on row order.
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use super::ranked::{Ranked, Step};
+use crate::error::Result;
+
+/// Bins of equal mass in [`Metrics::calibration_error`] and in the reliability curve.
+pub const CALIBRATION_BINS: usize = 10;
 
 /// Metrics of a set of rows; `None` where the rows do not define it (no rows, or one class where two are needed).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -26,6 +32,75 @@ pub struct Metrics {
     pub log_loss: Option<f64>,
     /// Harmonic mean of precision and recall when `probability >= threshold` is called positive.
     pub f1: Option<f64>,
+    /// Expected calibration error: Σ (mass of bin / mass) · |base rate of bin − mean probability of bin| over ten bins
+    /// of equal mass (M. P. Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI
+    /// 2015, with the equal-mass bins of K. Nguyen and B. O'Connor, EMNLP 2015). Tied probabilities are never parted:
+    /// they lie in the bin that holds the middle of their mass.
+    pub calibration_error: Option<f64>,
+    /// Share of positives in the tenth of the mass with the highest scores, over the base rate. Of the rows tied at
+    /// the border the part that fits is taken, both classes alike: the mean over all orders of the tied.
+    pub lift_10: Option<f64>,
+}
+
+/// A metric by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    BaseRate,
+    MeanProbability,
+    RocAuc,
+    AveragePrecision,
+    Ks,
+    Brier,
+    LogLoss,
+    F1,
+    CalibrationError,
+    #[serde(rename = "lift_10")]
+    Lift10,
+}
+
+impl Metric {
+    pub const ALL: [Metric; 10] = [
+        Metric::BaseRate,
+        Metric::MeanProbability,
+        Metric::RocAuc,
+        Metric::AveragePrecision,
+        Metric::Ks,
+        Metric::Brier,
+        Metric::LogLoss,
+        Metric::F1,
+        Metric::CalibrationError,
+        Metric::Lift10,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::BaseRate => "base_rate",
+            Metric::MeanProbability => "mean_probability",
+            Metric::RocAuc => "roc_auc",
+            Metric::AveragePrecision => "average_precision",
+            Metric::Ks => "ks",
+            Metric::Brier => "brier",
+            Metric::LogLoss => "log_loss",
+            Metric::F1 => "f1",
+            Metric::CalibrationError => "calibration_error",
+            Metric::Lift10 => "lift_10",
+        }
+    }
+
+    /// The metric of that name.
+    pub fn named(name: &str) -> Option<Metric> {
+        Metric::ALL.into_iter().find(|metric| metric.name() == name)
+    }
+
+    /// Whether more is better; `None` for what describes the rows rather than the model.
+    pub fn higher_is_better(self) -> Option<bool> {
+        match self {
+            Metric::BaseRate | Metric::MeanProbability => None,
+            Metric::RocAuc | Metric::AveragePrecision | Metric::Ks | Metric::F1 | Metric::Lift10 => Some(true),
+            Metric::Brier | Metric::LogLoss | Metric::CalibrationError => Some(false),
+        }
+    }
 }
 
 impl Metrics {
@@ -33,144 +108,173 @@ impl Metrics {
     ///
     /// `Internal` error where lengths differ or a probability is NaN: both are bugs of the caller.
     pub fn of(labels: &[bool], probabilities: &[f64], threshold: f64) -> Result<Metrics> {
-        if labels.len() != probabilities.len() {
-            return Err(Error::internal(format!(
-                "metrics of {} labels and {} probabilities",
-                labels.len(),
-                probabilities.len()
-            )));
+        Self::weighted(labels, probabilities, None, threshold)
+    }
+
+    /// The same with a weight per row; rows of weight 0 do not exist. `Data` error where a weight is negative,
+    /// infinite or NaN.
+    pub fn weighted(
+        labels: &[bool],
+        probabilities: &[f64],
+        weights: Option<&[f64]>,
+        threshold: f64,
+    ) -> Result<Metrics> {
+        Ok(Self::of_ranked(&Ranked::new(labels, probabilities, weights)?, threshold))
+    }
+
+    /// The same of rows that are sorted and weighed already: one pass over the distinct scores.
+    pub fn of_ranked(ranked: &Ranked, threshold: f64) -> Metrics {
+        let mut walk = Walk::new(ranked.steps(), threshold);
+        if walk.mass() == 0.0 {
+            return Metrics::default();
         }
-        if let Some(row) = probabilities.iter().position(|p| p.is_nan()) {
-            return Err(Error::internal(format!("metrics: the probability of row {row} is NaN")));
+        for step in ranked.steps() {
+            walk.take(step);
         }
-        if labels.is_empty() {
-            return Ok(Metrics::default());
+        walk.metrics()
+    }
+
+    pub fn get(&self, metric: Metric) -> Option<f64> {
+        match metric {
+            Metric::BaseRate => self.base_rate,
+            Metric::MeanProbability => self.mean_probability,
+            Metric::RocAuc => self.roc_auc,
+            Metric::AveragePrecision => self.average_precision,
+            Metric::Ks => self.ks,
+            Metric::Brier => self.brier,
+            Metric::LogLoss => self.log_loss,
+            Metric::F1 => self.f1,
+            Metric::CalibrationError => self.calibration_error,
+            Metric::Lift10 => self.lift_10,
         }
-        let n = labels.len() as f64;
-        let mean = |f: fn(f64, bool) -> f64| Some(pairs(labels, probabilities).map(|(l, p)| f(p, l)).sum::<f64>() / n);
-        let steps = Steps::of(labels, probabilities);
-        Ok(Metrics {
-            base_rate: Some(steps.positives as f64 / n),
-            mean_probability: mean(|p, _| p),
-            roc_auc: steps.roc_auc(),
-            average_precision: steps.average_precision(),
-            ks: steps.ks(),
-            brier: mean(|p, label| (p - f64::from(u8::from(label))).powi(2)),
-            log_loss: mean(|p, label| {
-                let p = p.clamp(f64::EPSILON, 1.0 - f64::EPSILON);
-                -(if label { p } else { 1.0 - p }).ln()
-            }),
-            f1: f1(labels, probabilities, threshold),
-        })
+    }
+
+    /// Metrics from a function of the metric.
+    pub fn from_fn(f: impl Fn(Metric) -> Option<f64>) -> Metrics {
+        Metrics {
+            base_rate: f(Metric::BaseRate),
+            mean_probability: f(Metric::MeanProbability),
+            roc_auc: f(Metric::RocAuc),
+            average_precision: f(Metric::AveragePrecision),
+            ks: f(Metric::Ks),
+            brier: f(Metric::Brier),
+            log_loss: f(Metric::LogLoss),
+            f1: f(Metric::F1),
+            calibration_error: f(Metric::CalibrationError),
+            lift_10: f(Metric::Lift10),
+        }
     }
 
     /// Name and value of every metric, for tables.
-    pub fn entries(&self) -> [(&'static str, Option<f64>); 8] {
-        [
-            ("base_rate", self.base_rate),
-            ("mean_probability", self.mean_probability),
-            ("roc_auc", self.roc_auc),
-            ("average_precision", self.average_precision),
-            ("ks", self.ks),
-            ("brier", self.brier),
-            ("log_loss", self.log_loss),
-            ("f1", self.f1),
-        ]
+    pub fn entries(&self) -> [(&'static str, Option<f64>); 10] {
+        Metric::ALL.map(|metric| (metric.name(), self.get(metric)))
     }
 
     /// Combines each metric over several sets; `None` where any of them lacks it.
     pub fn combine(sets: &[Metrics], f: impl Fn(&[f64]) -> f64) -> Metrics {
-        let over = |get: fn(&Metrics) -> Option<f64>| {
-            let values: Option<Vec<f64>> = sets.iter().map(get).collect();
+        Metrics::from_fn(|metric| {
+            let values: Option<Vec<f64>> = sets.iter().map(|set| set.get(metric)).collect();
             values.filter(|v| !v.is_empty()).map(|v| f(&v))
-        };
+        })
+    }
+}
+
+/// The bin, of `bins` bins of equal mass counted from the lowest score, that holds the middle of a tied group.
+pub(super) fn equal_mass_bin(below: f64, group: f64, mass: f64, bins: usize) -> usize {
+    let bin = (2.0 * below + group) * bins as f64 / (2.0 * mass);
+    (bin as usize).min(bins - 1)
+}
+
+/// What has been seen of the steps, from the highest score down.
+struct Walk {
+    positives: f64,
+    negatives: f64,
+    threshold: f64,
+    /// Weight of either class above the current step.
+    above: [f64; 2],
+    scores: f64,
+    wins: f64,
+    precision: f64,
+    ks: f64,
+    squares: f64,
+    losses: f64,
+    hits: f64,
+    called: f64,
+    /// Per calibration bin, labels minus probabilities.
+    gaps: [f64; CALIBRATION_BINS],
+    captured: f64,
+}
+
+impl Walk {
+    fn new(steps: &[Step], threshold: f64) -> Walk {
+        let (positives, negatives) = steps.iter().fold((0.0, 0.0), |(p, n), s| (p + s.positives, n + s.negatives));
+        Walk {
+            positives,
+            negatives,
+            threshold,
+            above: [0.0; 2],
+            scores: 0.0,
+            wins: 0.0,
+            precision: 0.0,
+            ks: 0.0,
+            squares: 0.0,
+            losses: 0.0,
+            hits: 0.0,
+            called: 0.0,
+            gaps: [0.0; CALIBRATION_BINS],
+            captured: 0.0,
+        }
+    }
+
+    fn mass(&self) -> f64 {
+        self.positives + self.negatives
+    }
+
+    #[inline]
+    fn take(&mut self, step: &Step) {
+        let (p, n, group) = (step.positives, step.negatives, step.mass());
+        if group <= 0.0 {
+            return;
+        }
+        let above = self.above[0] + self.above[1];
+        let mass = self.mass();
+        // Mann–Whitney's U, in halves: exact for counts.
+        self.wins += n * (2.0 * self.above[0] + p);
+        self.above[0] += p;
+        self.above[1] += n;
+        self.precision += p * (self.above[0] / (above + group));
+        self.ks = self.ks.max((self.above[0] * self.negatives - self.above[1] * self.positives).abs());
+        let score = step.score;
+        self.scores += group * score;
+        self.squares += p * (1.0 - score) * (1.0 - score) + n * score * score;
+        self.losses += p * step.losses[0] + n * step.losses[1];
+        if score >= self.threshold {
+            self.hits += p;
+            self.called += group;
+        }
+        self.gaps[equal_mass_bin(mass - above - group, group, mass, CALIBRATION_BINS)] += p - group * score;
+        let tenth = mass / 10.0;
+        if above < tenth {
+            self.captured += p * ((tenth - above) / group).min(1.0);
+        }
+    }
+
+    fn metrics(&self) -> Metrics {
+        let (positives, negatives, mass) = (self.positives, self.negatives, self.mass());
+        let two_classes = |value: f64| (positives > 0.0 && negatives > 0.0).then_some(value);
         Metrics {
-            base_rate: over(|m| m.base_rate),
-            mean_probability: over(|m| m.mean_probability),
-            roc_auc: over(|m| m.roc_auc),
-            average_precision: over(|m| m.average_precision),
-            ks: over(|m| m.ks),
-            brier: over(|m| m.brier),
-            log_loss: over(|m| m.log_loss),
-            f1: over(|m| m.f1),
+            base_rate: Some(positives / mass),
+            mean_probability: Some(self.scores / mass),
+            roc_auc: two_classes(self.wins / 2.0 / (positives * negatives)),
+            average_precision: two_classes(self.precision / positives),
+            ks: two_classes(self.ks / (positives * negatives)),
+            brier: Some(self.squares / mass),
+            log_loss: Some(self.losses / mass),
+            f1: (positives > 0.0).then_some(2.0 * self.hits / (positives + self.called)),
+            calibration_error: Some(self.gaps.iter().map(|gap| gap.abs()).sum::<f64>() / mass),
+            lift_10: (positives > 0.0).then_some(self.captured * 10.0 / positives),
         }
     }
-}
-
-fn pairs<'a>(labels: &'a [bool], scores: &'a [f64]) -> impl Iterator<Item = (bool, f64)> + 'a {
-    labels.iter().copied().zip(scores.iter().copied())
-}
-
-/// Positives and negatives at each distinct score, highest score first.
-struct Steps {
-    counts: Vec<(u64, u64)>,
-    positives: u64,
-    negatives: u64,
-}
-
-impl Steps {
-    fn of(labels: &[bool], scores: &[f64]) -> Steps {
-        // Zero has two signs that are one score.
-        let mut rows: Vec<(f64, bool)> = pairs(labels, scores).map(|(label, score)| (score + 0.0, label)).collect();
-        rows.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
-        let counts: Vec<(u64, u64)> = rows
-            .chunk_by(|a, b| a.0 == b.0)
-            .map(|tied| {
-                let positives = tied.iter().filter(|(_, label)| *label).count() as u64;
-                (positives, tied.len() as u64 - positives)
-            })
-            .collect();
-        let positives = counts.iter().map(|c| c.0).sum();
-        let negatives = counts.iter().map(|c| c.1).sum();
-        Steps { counts, positives, negatives }
-    }
-
-    fn two_classes(&self) -> Option<(f64, f64)> {
-        (self.positives > 0 && self.negatives > 0).then_some((self.positives as f64, self.negatives as f64))
-    }
-
-    /// Mann–Whitney's U over the number of pairs; U is counted in halves, exactly.
-    fn roc_auc(&self) -> Option<f64> {
-        let (positives, negatives) = self.two_classes()?;
-        let (mut below, mut halves) = (self.negatives, 0u128);
-        for &(p, n) in &self.counts {
-            below -= n;
-            halves += u128::from(p) * (2 * u128::from(below) + u128::from(n));
-        }
-        Some(halves as f64 / 2.0 / (positives * negatives))
-    }
-
-    fn average_precision(&self) -> Option<f64> {
-        let (positives, _) = self.two_classes()?;
-        let (mut hits, mut taken, mut sum) = (0u64, 0u64, 0.0);
-        for &(p, n) in &self.counts {
-            hits += p;
-            taken += p + n;
-            sum += p as f64 / positives * (hits as f64 / taken as f64);
-        }
-        Some(sum)
-    }
-
-    fn ks(&self) -> Option<f64> {
-        let (positives, negatives) = self.two_classes()?;
-        let (mut p, mut n, mut largest) = (0u64, 0u64, 0.0f64);
-        for step in &self.counts {
-            p += step.0;
-            n += step.1;
-            largest = largest.max((p as f64 / positives - n as f64 / negatives).abs());
-        }
-        Some(largest)
-    }
-}
-
-fn f1(labels: &[bool], probabilities: &[f64], threshold: f64) -> Option<f64> {
-    let (mut hits, mut called, mut positives) = (0u64, 0u64, 0u64);
-    for (label, p) in pairs(labels, probabilities) {
-        positives += u64::from(label);
-        called += u64::from(p >= threshold);
-        hits += u64::from(label && p >= threshold);
-    }
-    (positives > 0).then(|| 2.0 * hits as f64 / (positives + called) as f64)
 }
 
 #[cfg(test)]
@@ -186,6 +290,7 @@ mod tests {
         name: String,
         labels: Vec<u8>,
         probabilities: Vec<f64>,
+        weights: Option<Vec<f64>>,
         threshold: f64,
         expected: Metrics,
     }
@@ -200,10 +305,10 @@ mod tests {
     #[test]
     fn equal_scikit_learn() {
         let cases: Vec<Case> = serde_json::from_str(REFERENCE).unwrap();
-        assert!(cases.len() >= 6);
+        assert!(cases.len() >= 10 && cases.iter().filter(|case| case.weights.is_some()).count() >= 3);
         for case in cases {
             let labels: Vec<bool> = case.labels.iter().map(|l| *l == 1).collect();
-            let got = Metrics::of(&labels, &case.probabilities, case.threshold).unwrap();
+            let got = Metrics::weighted(&labels, &case.probabilities, case.weights.as_deref(), case.threshold).unwrap();
             for ((name, got), (_, expected)) in got.entries().into_iter().zip(case.expected.entries()) {
                 assert!(close(got, expected), "{}: {name} is {got:?}, scikit-learn says {expected:?}", case.name);
             }
@@ -215,6 +320,7 @@ mod tests {
         assert_eq!(Metrics::of(&[], &[], 0.5).unwrap(), Metrics::default());
         let one_class = Metrics::of(&[false, false], &[0.1, 0.2], 0.5).unwrap();
         assert_eq!([one_class.roc_auc, one_class.average_precision, one_class.ks, one_class.f1], [None; 4]);
+        assert_eq!(one_class.lift_10, None);
         assert_eq!(one_class.base_rate, Some(0.0));
         assert!(one_class.brier.is_some() && one_class.log_loss.is_some());
     }
@@ -234,9 +340,55 @@ mod tests {
         assert_eq!(Metrics::combine(&[], mean), Metrics::default());
     }
 
+    #[test]
+    fn a_metric_and_its_name_are_one() {
+        let numbered = Metrics::from_fn(|metric| Some(metric as usize as f64));
+        for metric in Metric::ALL {
+            assert_eq!(Metric::named(metric.name()), Some(metric));
+            assert_eq!(serde_json::to_value(metric).unwrap(), metric.name());
+            assert_eq!(serde_json::to_value(numbered).unwrap()[metric.name()], metric as usize as f64);
+            assert_eq!(numbered.get(metric), Some(metric as usize as f64));
+        }
+        assert_eq!(Metric::named("auc"), None);
+    }
+
+    #[test]
+    fn metrics_written_before_a_metric_was_known_lack_it() {
+        let old: Metrics = serde_json::from_str(r#"{"roc_auc": 0.7, "f1": null}"#).unwrap();
+        assert_eq!(old, Metrics { roc_auc: Some(0.7), ..Metrics::default() });
+    }
+
+    #[test]
+    fn calibration_error_by_hand() {
+        // Twenty rows in bins of two: eight bins say what is, one says 0.1 where 0.5 is, one 0.9 where 0.5 is.
+        let (mut labels, mut probabilities) = (vec![false; 8], (0..8).map(|i| f64::from(i) * 1e-9).collect::<Vec<_>>());
+        labels.extend([true, false, true, false]);
+        probabilities.extend([0.1, 0.1, 0.9, 0.9]);
+        labels.extend([true; 8]);
+        probabilities.extend((0..8).map(|i| 1.0 - f64::from(7 - i) * 1e-9));
+        let got = Metrics::of(&labels, &probabilities, 0.5).unwrap().calibration_error.unwrap();
+        assert!((got - 2.0 * 0.1 * 0.4).abs() < 1e-8, "{got}");
+        // All tied: one bin, whose error is the bias.
+        let tied = Metrics::of(&[true, false, false, false], &[0.4; 4], 0.5).unwrap();
+        assert!((tied.calibration_error.unwrap() - 0.15).abs() < 1e-15);
+    }
+
+    #[test]
+    fn lift_by_hand() {
+        // The top tenth of twenty rows is the first row and one of the four tied behind it, of which half are positive.
+        let mut labels = vec![true, true, true, false, false];
+        labels.extend([false; 15]);
+        let mut scores = vec![0.9, 0.8, 0.8, 0.8, 0.8];
+        scores.extend([0.1; 15]);
+        let got = Metrics::of(&labels, &scores, 0.5).unwrap().lift_10.unwrap();
+        assert!((got - (1.5 / 2.0) / (3.0 / 20.0)).abs() < 1e-12, "{got}");
+    }
+
     /// The definitions, pair by pair and threshold by threshold.
     fn naive(labels: &[bool], scores: &[f64]) -> (Option<f64>, Option<f64>, Option<f64>) {
-        let class = |c: bool| -> Vec<f64> { pairs(labels, scores).filter(|(l, _)| *l == c).map(|(_, s)| s).collect() };
+        let class = |c: bool| -> Vec<f64> {
+            labels.iter().zip(scores).filter(|(label, _)| **label == c).map(|(_, score)| *score).collect()
+        };
         let (pos, neg) = (class(true), class(false));
         if pos.is_empty() || neg.is_empty() {
             return (None, None, None);
@@ -281,12 +433,28 @@ mod tests {
         }
 
         #[test]
+        fn a_weight_is_that_many_copies(rows in proptest::collection::vec((any::<bool>(), 0u8..12, 0u8..4), 0..60)) {
+            let score = |s: u8| f64::from(s) / 11.0;
+            let labels: Vec<bool> = rows.iter().map(|r| r.0).collect();
+            let scores: Vec<f64> = rows.iter().map(|r| score(r.1)).collect();
+            let weights: Vec<f64> = rows.iter().map(|r| f64::from(r.2)).collect();
+            let copies: Vec<(bool, f64)> =
+                rows.iter().flat_map(|r| std::iter::repeat_n((r.0, score(r.1)), r.2.into())).collect();
+            let (copied, at): (Vec<bool>, Vec<f64>) = copies.into_iter().unzip();
+            let weighted = Metrics::weighted(&labels, &scores, Some(&weights), 0.5).unwrap();
+            let repeated = Metrics::of(&copied, &at, 0.5).unwrap();
+            for ((name, a), (_, b)) in weighted.entries().into_iter().zip(repeated.entries()) {
+                prop_assert!(close(a, b), "{name}: {a:?} {b:?}");
+            }
+        }
+
+        #[test]
         fn ranking_ignores_monotone_maps_and_row_order(rows in proptest::collection::vec((any::<bool>(), 0u8..9), 2..60)) {
             let of = |rows: &[(bool, u8)], f: fn(f64) -> f64| {
                 let labels: Vec<bool> = rows.iter().map(|r| r.0).collect();
                 let scores: Vec<f64> = rows.iter().map(|r| f(f64::from(r.1))).collect();
                 let m = Metrics::of(&labels, &scores, 0.5).unwrap();
-                (m.roc_auc, m.average_precision, m.ks)
+                (m.roc_auc, m.average_precision, m.ks, m.lift_10)
             };
             let mut reversed = rows.clone();
             reversed.reverse();

@@ -1,8 +1,9 @@
-//! The LightGBM parameters that a definition may set, checked before training.
+//! The parameters of a head that a definition may set, checked before training.
 //!
-//! LightGBM itself takes any key: it ignores what it does not know, accepts several spellings of one parameter and
+//! Heads of trees take LightGBM's. LightGBM itself takes any key: it ignores what it does not know, accepts several spellings of one parameter and
 //! lets the last one win. Here a parameter has one name, LightGBM's canonical one; an alias, an unknown name and a
-//! parameter that the definition language has its own key for are refused with what to write instead.
+//! parameter that the definition language has its own key for, or that the kind of head fixes, are refused with what to
+//! write instead. The other heads have few parameters, listed here.
 //! The canonical names and aliases come from the library (`LGBM_DumpParamAliases`), so they cannot go stale.
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::lightgbm;
+use crate::define::model::HeadKind;
 use crate::error::{Error, Result};
 
 /// What a parameter accepts. Bounds are LightGBM's own (docs/Parameters.rst).
@@ -20,6 +22,8 @@ enum Accepts {
     /// `lower < x` where the flag is set, else `lower <= x`; and `x <= upper`.
     Float(f64, bool, f64),
     OneOf(&'static [&'static str]),
+    /// A list of whole numbers, or one: widths of layers.
+    Widths,
 }
 
 const COUNT: i64 = i32::MAX as i64;
@@ -66,6 +70,27 @@ const TUNABLE: &[(&str, Accepts)] = &[
     ("zero_as_missing", Accepts::Bool),
 ];
 
+/// Of logistic regression and the linear SVM; `C` as in scikit-learn.
+const LINEAR: &[(&str, Accepts)] = &[("C", Accepts::Float(0.0, true, INF)), ("tol", Accepts::Float(0.0, true, 1.0))];
+
+const MLP: &[(&str, Accepts)] = &[
+    ("batch_size", Accepts::Int(1, COUNT)),
+    ("hidden", Accepts::Widths),
+    ("learning_rate", Accepts::Float(0.0, true, INF)),
+    ("weight_decay", Accepts::Float(0.0, false, INF)),
+];
+
+/// What the kind of a head of trees says already.
+const FOREST: &[(&str, &str)] = &[
+    ("boosting", "a forest averages its trees"),
+    ("data_sample_strategy", "the trees of a forest see random rows: see `bagging_fraction`"),
+    ("extra_trees", "write `kind: extra_trees`, or `kind: random_forest`"),
+    ("learning_rate", "a forest averages its trees, all of the same weight"),
+    ("other_rate", "the trees of a forest see random rows: see `bagging_fraction`"),
+    ("top_rate", "the trees of a forest see random rows: see `bagging_fraction`"),
+];
+const TREE: &[(&str, &str)] = &[("boosting", "there is one tree"), ("learning_rate", "a single tree counts in full")];
+
 /// Parameters that have another place, and which.
 const OWNED: &[(&str, &str)] = &[
     ("bagging_seed", "it follows from the head's `seed`"),
@@ -97,12 +122,17 @@ pub struct Params(BTreeMap<String, String>);
 
 impl Params {
     /// Checks names, types and ranges of `given`. All problems are reported at once, as one `Definition` error.
-    pub fn check(given: &BTreeMap<String, Value>) -> Result<Params> {
-        let aliases = lightgbm::parameter_aliases()?;
+    pub fn check(kind: HeadKind, given: &BTreeMap<String, Value>) -> Result<Params> {
+        let aliases = if kind.is_trees() { lightgbm::parameter_aliases()? } else { BTreeMap::new() };
         let mut values = BTreeMap::new();
         let mut problems = Vec::new();
         for (name, value) in given {
-            match check_one(name, value, &aliases) {
+            let checked = match kind {
+                HeadKind::Logistic | HeadKind::LinearSvm => own(kind, LINEAR, name, value),
+                HeadKind::Mlp => own(kind, MLP, name, value),
+                trees => fixed(trees, name).and_then(|()| check_one(name, value, &aliases)),
+            };
+            match checked {
                 Ok(text) => {
                     values.insert(name.clone(), text);
                 }
@@ -110,6 +140,16 @@ impl Params {
             }
         }
         if problems.is_empty() { Ok(Params(values)) } else { Err(Error::definition(problems.join("\n"))) }
+    }
+
+    /// The value of a parameter that is a number, where it was given.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        self.0.get(name)?.parse().ok()
+    }
+
+    /// The value of a parameter that is a list of widths, where it was given.
+    pub fn list(&self, name: &str) -> Option<Vec<usize>> {
+        Some(self.0.get(name)?.split(',').filter_map(|width| width.parse().ok()).collect())
     }
 
     /// Checks what depends on several parameters at once. Apart from [`Params::check`], so that a definition's
@@ -127,6 +167,32 @@ impl Params {
     /// Name and value, in name order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// The value of a parameter of a head that is not made of trees.
+fn own(kind: HeadKind, known: &[(&str, Accepts)], name: &str, value: &Value) -> Result<String, String> {
+    match known.iter().find(|(n, _)| *n == name) {
+        Some((_, accepts)) => {
+            text_of(value, accepts).map_err(|expected| format!("`{name}: {value}`: expected {expected}"))
+        }
+        None => {
+            let names: Vec<&str> = known.iter().map(|(n, _)| *n).collect();
+            Err(format!("`{name}` is no parameter of a {} head; it has {}", kind.name(), names.join(", ")))
+        }
+    }
+}
+
+/// Whether a parameter is one that the kind of head says already.
+fn fixed(kind: HeadKind, name: &str) -> Result<(), String> {
+    let fixed = match kind {
+        HeadKind::RandomForest | HeadKind::ExtraTrees => FOREST,
+        HeadKind::Tree => TREE,
+        _ => &[],
+    };
+    match fixed.iter().find(|(n, _)| *n == name) {
+        Some((_, why)) => Err(format!("`{name}` cannot be set in `params` of a {} head: {why}", kind.name())),
+        None => Ok(()),
     }
 }
 
@@ -183,6 +249,15 @@ fn text_of(value: &Value, accepts: &Accepts) -> Result<String, String> {
                 _ => format!("a number {} {lower}, at most {upper}", if *open { "above" } else { "from" }),
             }),
         },
+        Accepts::Widths => {
+            let list = value.as_array().map_or_else(|| vec![value.clone()], Clone::clone);
+            let widths: Vec<u64> = list.iter().filter_map(Value::as_u64).filter(|n| (1..=4096).contains(n)).collect();
+            let texts: Vec<String> = widths.iter().map(ToString::to_string).collect();
+            match !list.is_empty() && list.len() <= 8 && widths.len() == list.len() {
+                true => Ok(texts.join(",")),
+                false => Err("a list of at most 8 widths from 1 to 4096, such as [64, 32]".to_string()),
+            }
+        }
         Accepts::OneOf(names) => match value.as_str() {
             Some(text) if names.contains(&text) => Ok(text.to_string()),
             _ => Err(format!("one of {}", names.join(", "))),
@@ -196,7 +271,30 @@ mod tests {
     use serde_json::json;
 
     fn check(given: Value) -> Result<Params> {
-        Params::check(&serde_json::from_value(given).unwrap())
+        Params::check(HeadKind::Lightgbm, &serde_json::from_value(given).unwrap())
+    }
+
+    #[test]
+    fn each_kind_has_parameters_of_its_own() {
+        let said = |kind, given: Value| match Params::check(kind, &serde_json::from_value(given).unwrap()) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(said(HeadKind::Logistic, json!({"C": 0.1, "tol": 1e-9})), "");
+        assert!(
+            said(HeadKind::Logistic, json!({"num_leaves": 3}))
+                .contains("no parameter of a logistic head; it has C, tol")
+        );
+        assert!(said(HeadKind::LinearSvm, json!({"C": 0})).contains("expected a number above 0"));
+        assert_eq!(said(HeadKind::Mlp, json!({"hidden": [8, 4], "learning_rate": 0.01})), "");
+        assert_eq!(said(HeadKind::Mlp, json!({"hidden": 8})), "");
+        for wrong in [json!([]), json!([0]), json!(["8"]), json!([8.5])] {
+            assert!(said(HeadKind::Mlp, json!({"hidden": wrong})).contains("a list of at most 8 widths"));
+        }
+        assert!(said(HeadKind::RandomForest, json!({"learning_rate": 0.1})).contains("a forest averages its trees"));
+        assert!(said(HeadKind::ExtraTrees, json!({"extra_trees": false})).contains("write `kind: extra_trees`"));
+        assert!(said(HeadKind::Tree, json!({"learning_rate": 0.1})).contains("counts in full"));
+        assert_eq!(said(HeadKind::Tree, json!({"num_leaves": 8})), "");
     }
 
     fn message(given: Value) -> String {

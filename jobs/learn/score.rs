@@ -1,19 +1,24 @@
 //! From a probability to a score and to what the business does.
 
+use super::scorecard::Points;
 use crate::error::{Error, Result};
 
-/// A linear scale: the score at probability 0 and at probability 1.
+/// A scale of scores.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scale {
-    from: f64,
-    to: f64,
+pub enum Scale {
+    /// The score at probability 0 and at probability 1.
+    Linear {
+        from: f64,
+        to: f64,
+    },
+    Points(Points),
 }
 
 impl Scale {
     /// `Definition` error unless both ends are finite and differ.
     pub fn new(from: f64, to: f64) -> Result<Self> {
         if from.is_finite() && to.is_finite() && from != to {
-            Ok(Scale { from, to })
+            Ok(Scale::Linear { from, to })
         } else {
             Err(Error::definition(format!("score from {from} to {to}: expected two different finite numbers")))
         }
@@ -21,8 +26,11 @@ impl Scale {
 
     /// The score of a probability in [0, 1].
     pub fn score(&self, probability: f64) -> f64 {
-        // This form gives both ends exactly.
-        self.from * (1.0 - probability) + self.to * probability
+        match *self {
+            // This form gives both ends exactly.
+            Scale::Linear { from, to } => from * (1.0 - probability) + to * probability,
+            Scale::Points(points) => points.points(probability),
+        }
     }
 }
 

@@ -1,42 +1,56 @@
-//! Feature batches to probabilities, with nothing but an artifact.
+//! Feature batches to probabilities, and to what explains them, with nothing but an artifact.
 
 use arrow::array::RecordBatch;
 
 use super::artifact::Artifact;
-use super::lightgbm::Session;
-use super::matrix::{Feature, Matrix};
-use super::predict::{Model, Output};
+use super::calibrate::Calibrator;
+use super::heads::Margins;
+use super::heads::dense::sigmoid;
+use super::matrix::{Feature, Matrix, View};
 use super::prior::Prior;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 
-/// A model that is ready to score. May be shared by threads; they take turns.
+/// A model that is ready to score. May be shared by threads; those that score trees take turns.
 pub struct Scorer {
-    model: Model,
+    model: Box<dyn Margins>,
     features: Vec<Feature>,
     names: Vec<String>,
     prior: Prior,
+    calibrator: Calibrator,
+}
+
+/// What a model says of each row of a batch.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Predictions {
+    /// See [`super::heads`]; class weights included.
+    pub margin: Vec<f64>,
+    /// Of the margin, class weights taken out, before calibration.
+    pub probability: Vec<f64>,
+    /// What decisions are taken on; equal to `probability` without a calibrator.
+    pub calibrated: Vec<f64>,
+    /// How many of the input columns the row lacks.
+    pub missing: Vec<u32>,
+}
+
+/// How the margins of a batch come about: `values` has a number per row and feature, row-major; with the row's `base`
+/// they add up to its margin.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Contributions {
+    /// Input columns (`group.feature`), in the model's order; what a column was encoded into is added up again.
+    pub features: Vec<String>,
+    pub values: Vec<f64>,
+    pub base: Vec<f64>,
 }
 
 impl Scorer {
     /// Loads the artifact's model; `threads` 0 takes as many as OpenMP offers.
     pub fn new(artifact: &Artifact, threads: usize) -> Result<Scorer> {
-        let threads = i32::try_from(threads).map_err(|_| Error::definition(format!("{threads} threads")))?;
-        let session = Session::open()?;
-        let model = Model::load(&session, &artifact.model, threads)?;
-        if model.width() != artifact.features.len() || model.trees() != artifact.best_iteration {
-            return Err(Error::data(format!(
-                "the model artifact is inconsistent: `model.txt` has {} features and {} trees, `schema.json` says {} \
-                 and {}; restore it or train again",
-                model.width(),
-                model.trees(),
-                artifact.features.len(),
-                artifact.best_iteration
-            )));
-        }
-        // Shares of one column stand together.
+        let model = artifact.body.load(&artifact.features, artifact.best_iteration, threads)?;
+        // What is read from one column stands together.
         let mut names: Vec<String> = artifact.features.iter().map(|feature| feature.column().to_string()).collect();
         names.dedup();
-        Ok(Scorer { model, features: artifact.features.clone(), names, prior: artifact.prior })
+        let (features, calibrator) = (artifact.features.clone(), artifact.calibrator.clone());
+        Ok(Scorer { model, features, names, prior: artifact.prior, calibrator })
     }
 
     /// The columns that a batch must have, in any order and among any others.
@@ -44,22 +58,53 @@ impl Scorer {
         &self.names
     }
 
-    /// The probability of every row. Memory beside the batch: one block of 8 MiB, and the result.
+    /// What the model says of every row. Memory beside the batch: one block of 8 MiB, and the result.
     ///
     /// `Definition` error, naming the column, where one is missing or of another class than in training.
-    pub fn score(&self, batch: &RecordBatch) -> Result<Vec<f64>> {
-        let said = self.predict(batch, Output::Probability)?;
-        Ok(said.into_iter().map(|q| self.prior.correct(q)).collect())
+    pub fn predict(&self, batch: &RecordBatch) -> Result<Predictions> {
+        let matrix = self.matrix(batch)?;
+        let margin = self.with_view(&matrix, |view| self.model.margins(view))?;
+        let probability: Vec<f64> = margin.iter().map(|margin| self.prior.correct(sigmoid(*margin))).collect();
+        let both = margin.iter().zip(&probability);
+        let calibrated = both.map(|(margin, probability)| self.calibrator.apply(*margin, *probability)).collect();
+        Ok(Predictions { margin, probability, calibrated, missing: matrix.missing() })
     }
 
-    /// The margin of every row: what `lightgbm.Booster.predict(raw_score=True)` gives, class weights included.
-    pub fn raw(&self, batch: &RecordBatch) -> Result<Vec<f64>> {
-        self.predict(batch, Output::Raw)
+    /// The probability of every row that decisions are taken on.
+    pub fn score(&self, batch: &RecordBatch) -> Result<Vec<f64>> {
+        Ok(self.predict(batch)?.calibrated)
+    }
+
+    /// What each input contributes to the margin of every row: TreeSHAP for trees, w·(x − mean) for linear heads. The
+    /// result has 8 bytes per row and column: hand over batches.
+    ///
+    /// `Definition` error for a head that does not say, and as [`Scorer::predict`].
+    pub fn contributions(&self, batch: &RecordBatch) -> Result<Contributions> {
+        let columns = self.names.len();
+        let mut values = vec![0.0; batch.num_rows() * columns];
+        let mut base = vec![0.0; batch.num_rows()];
+        let mut at = Vec::with_capacity(self.features.len());
+        for feature in &self.features {
+            let before = at.last().copied().unwrap_or(0);
+            at.push(if self.names[before] == feature.column() { before } else { before + 1 });
+        }
+        let width = self.features.len() + 1;
+        self.with_view(&self.matrix(batch)?, |view| {
+            self.model.contributions(view, &mut |first, block| {
+                for (row, numbers) in (first..).zip(block.chunks_exact(width)) {
+                    let out = &mut values[row * columns..(row + 1) * columns];
+                    at.iter().zip(numbers).for_each(|(column, number)| out[*column] += number);
+                    base[row] = numbers[width - 1];
+                }
+                Ok(())
+            })
+        })?;
+        Ok(Contributions { features: self.names.clone(), values, base })
     }
 
     /// The rows as the model sees them, row-major, NaN where missing: for checks with other readers of the model.
     pub fn inputs(&self, batch: &RecordBatch) -> Result<Vec<f64>> {
-        self.with_view(batch, |view| {
+        self.with_view(&self.matrix(batch)?, |view| {
             let mut all = Vec::with_capacity(view.len() * self.features.len());
             view.for_each_block(usize::MAX, |_, block| {
                 all.extend_from_slice(block);
@@ -69,13 +114,11 @@ impl Scorer {
         })
     }
 
-    fn predict(&self, batch: &RecordBatch, output: Output) -> Result<Vec<f64>> {
-        self.with_view(batch, |view| self.model.predict(&Session::open()?, view, output))
+    fn matrix(&self, batch: &RecordBatch) -> Result<Matrix> {
+        Matrix::from_batches(&batch.schema(), std::slice::from_ref(batch), &self.names).context("scoring")
     }
 
-    fn with_view<T>(&self, batch: &RecordBatch, f: impl FnOnce(&super::matrix::View) -> Result<T>) -> Result<T> {
-        let schema = batch.schema();
-        let matrix = Matrix::from_batches(&schema, std::slice::from_ref(batch), &self.names).context("scoring")?;
+    fn with_view<T>(&self, matrix: &Matrix, f: impl FnOnce(&View) -> Result<T>) -> Result<T> {
         let rows: Vec<usize> = (0..matrix.rows()).collect();
         f(&matrix.view(&self.features, &rows).context("scoring")?)
     }
@@ -86,11 +129,13 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use super::super::fixture::{self, Fixture, NAMES};
+    use super::super::fixture::{self, DEFAULTS, Fixture, NAMES};
+    use super::super::heads::Body;
     use super::super::prior::ClassWeight;
     use super::super::split::{self, DAY, TestStart, Validation};
     use super::super::train::{FitRequest, Fitted, fit};
     use super::*;
+    use crate::define::model::HeadKind;
     use crate::error::Kind;
     use arrow::array::{Array, ArrayRef, Float64Builder, MapBuilder, StringBuilder, StringViewArray};
     use arrow::datatypes::{Field, Schema};
@@ -101,28 +146,42 @@ mod tests {
 
     fn fitted_on(fixture: &Fixture, batch: &RecordBatch, names: &[&str], class_weight: ClassWeight) -> Fitted {
         let matrix = Matrix::from_batches(&batch.schema(), std::slice::from_ref(batch), names).unwrap();
-        let request = FitRequest {
-            matrix: &matrix,
+        fit(&request(fixture, &matrix, &BTreeMap::new(), class_weight)).unwrap()
+    }
+
+    fn request<'a>(
+        fixture: &'a Fixture,
+        matrix: &'a Matrix,
+        params: &'a BTreeMap<String, serde_json::Value>,
+        class_weight: ClassWeight,
+    ) -> FitRequest<'a> {
+        FitRequest {
+            matrix,
             labels: &fixture.labels,
             entities: &fixture.entities,
             as_of: &fixture.as_of,
+            weights: None,
+            accepted: None,
+            reject: None,
             validation: Validation::Time { test: TestStart::Last(80 * DAY), valid: Some(80 * DAY) },
             embargo: 5 * DAY,
-            params: &BTreeMap::new(),
+            head: HeadKind::Lightgbm,
+            params,
             class_weight,
             rounds: 50,
             early_stopping: Some(10),
             seed: 1,
             threads: 1,
+            encode: &DEFAULTS.encode,
+            monotone: &DEFAULTS.monotone,
+            calibration: &DEFAULTS.calibration,
             segments: &[],
             threshold: 0.5,
-            max_categories: 1000,
-        };
-        fit(&request).unwrap()
+        }
     }
 
     fn scorer(fitted: &Fitted) -> Scorer {
-        let files = Artifact::new(fitted, "model: test\n").to_files().unwrap();
+        let files = Artifact::new(fitted, "model: test\n", "").to_files().unwrap();
         Scorer::new(&Artifact::from_files(&files).unwrap(), 2).unwrap()
     }
 
@@ -215,16 +274,16 @@ mod tests {
     #[test]
     fn a_model_text_that_is_none_or_another_is_refused() {
         let fixture = fixture::rows(1000, 14);
-        let mut artifact = Artifact::new(&fitted(&fixture, ClassWeight::None), "");
+        let mut artifact = Artifact::new(&fitted(&fixture, ClassWeight::None), "", "");
         let new = |artifact: &Artifact| Scorer::new(artifact, 1).err().unwrap();
-        let whole = artifact.model.clone();
+        let Body::Trees(whole) = artifact.body.clone() else { unreachable!() };
         for text in ["", "tree\n", "not a model", &whole[..whole.len() / 2]] {
-            artifact.model = text.to_string();
+            artifact.body = Body::Trees(text.to_string());
             let error = new(&artifact);
             assert_eq!(error.kind(), Kind::Data);
             assert!(error.to_string().contains("no complete LightGBM model"), "{error}");
         }
-        artifact.model = whole;
+        artifact.body = Body::Trees(whole);
         artifact.features.pop();
         assert!(new(&artifact).to_string().contains("inconsistent"));
     }
@@ -242,30 +301,60 @@ mod tests {
         });
     }
 
-    /// Writes an artifact and what it gives for Python to compare; see tests/interop/learn/lightgbm_reads_model.py.
+    /// Writes artifacts and what they give for Python to compare; see tests/interop/learn/heads.py.
     #[test]
-    fn write_an_artifact_for_python() {
+    fn write_artifacts_for_python() {
         let Some(folder) = crate::clock::env("SCOREHOUSE_LEARN_INTEROP") else {
             println!("SCOREHOUSE_LEARN_INTEROP names no folder: nothing written");
             return;
         };
         let fixture = fixture::rows(3000, 16);
-        let fitted = fitted(&fixture, ClassWeight::Balanced);
-        let scorer = scorer(&fitted);
-        let folder = std::path::Path::new(&folder);
-        for (name, bytes) in Artifact::new(&fitted, "model: test\n").to_files().unwrap() {
-            std::fs::write(folder.join(name), bytes).unwrap();
+        for head in [
+            HeadKind::Lightgbm,
+            HeadKind::RandomForest,
+            HeadKind::ExtraTrees,
+            HeadKind::Tree,
+            HeadKind::Logistic,
+            HeadKind::LinearSvm,
+        ] {
+            let folder = std::path::Path::new(&folder).join(head.name());
+            std::fs::create_dir_all(&folder).unwrap();
+            let fitted = fitted_by(head, &fixture);
+            let scorer = scorer(&fitted);
+            for (name, bytes) in Artifact::new(&fitted, "model: test\n", "").to_files().unwrap() {
+                std::fs::write(folder.join(name), bytes).unwrap();
+            }
+            // As text with all digits, since JSON has no NaN.
+            let write = |name: &str, values: &[f64]| {
+                let lines: String = values.iter().map(|v| format!("{v:?}\n")).collect();
+                std::fs::write(folder.join(name), lines).unwrap();
+            };
+            let said = scorer.predict(&fixture.batch).unwrap();
+            write("inputs.txt", &scorer.inputs(&fixture.batch).unwrap());
+            write("raw.txt", &said.margin);
+            write("scores.txt", &said.probability);
+            let mut contributions = Vec::new();
+            let matrix = scorer.matrix(&fixture.batch).unwrap();
+            let each = |view: &View| {
+                scorer.model.contributions(view, &mut |_, block| {
+                    contributions.extend_from_slice(block);
+                    Ok(())
+                })
+            };
+            scorer.with_view(&matrix, each).unwrap();
+            write("contributions.txt", &contributions);
+            write("labels.txt", &fixture.labels.iter().map(|l| f64::from(u8::from(*l))).collect::<Vec<_>>());
+            let parts = split::by_time(&fixture.as_of, TestStart::Last(80 * DAY), Some(80 * DAY), 5 * DAY).unwrap();
+            for (name, rows) in [("train.txt", parts.train), ("valid.txt", parts.valid)] {
+                write(name, &rows.iter().map(|row| *row as f64).collect::<Vec<_>>());
+            }
         }
-        // As text with all digits, since JSON has no NaN.
-        let lines = |values: Vec<f64>| values.iter().map(|v| format!("{v:?}\n")).collect::<String>();
-        std::fs::write(folder.join("inputs.txt"), lines(scorer.inputs(&fixture.batch).unwrap())).unwrap();
-        std::fs::write(folder.join("raw.txt"), lines(scorer.raw(&fixture.batch).unwrap())).unwrap();
-        std::fs::write(folder.join("scores.txt"), lines(scorer.score(&fixture.batch).unwrap())).unwrap();
-        let labels: String = fixture.labels.iter().map(|l| format!("{}\n", u8::from(*l))).collect();
-        std::fs::write(folder.join("labels.txt"), labels).unwrap();
-        let parts = split::by_time(&fixture.as_of, TestStart::Last(80 * DAY), Some(80 * DAY), 5 * DAY).unwrap();
-        for (name, rows) in [("train.txt", parts.train), ("valid.txt", parts.valid)] {
-            std::fs::write(folder.join(name), rows.iter().map(|r| format!("{r}\n")).collect::<String>()).unwrap();
-        }
+    }
+
+    fn fitted_by(head: HeadKind, fixture: &Fixture) -> Fitted {
+        let matrix =
+            Matrix::from_batches(&fixture.batch.schema(), std::slice::from_ref(&fixture.batch), &NAMES).unwrap();
+        let none = BTreeMap::new();
+        fit(&FitRequest { head, ..request(fixture, &matrix, &none, ClassWeight::Balanced) }).unwrap()
     }
 }

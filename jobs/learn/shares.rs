@@ -109,6 +109,7 @@ mod tests {
     use arrow::datatypes::Schema;
     use proptest::prelude::*;
 
+    use super::super::fixture::features as fit;
     use super::super::matrix::{Class, Feature, Matrix};
     use super::*;
 
@@ -174,7 +175,7 @@ mod tests {
             None,
         ];
         let matrix = matrix(&[batch(&rows, Some("2"))]);
-        let features = matrix.fit_features(&[0, 1, 2, 3, 4, 6], 100);
+        let features = fit(&matrix, &[0, 1, 2, 3, 4, 6]);
         // blik is in three rows; card and cash are in two each, and card comes first by name.
         assert_eq!(names(&features), ["g.method_share=blik", "g.method_share=card", "g.n"]);
         assert!(features[..2].iter().all(|f| f.class == Class::Share && f.column() == NAME));
@@ -186,7 +187,7 @@ mod tests {
     #[test]
     fn what_was_chosen_reads_any_later_rows() {
         let trained = matrix(&[batch(&[some(&[("a b", 0.5), ("złoty, 5%", 0.5)])], Some("9"))]);
-        let features = trained.fit_features(&[0], 100);
+        let features = fit(&trained, &[0]);
         assert_eq!(names(&features)[..2], ["g.method_share=a%20b", "g.method_share=złoty%2C%205%25"]);
         let stored = serde_json::to_string(&features).unwrap();
         let features: Vec<Feature> = serde_json::from_str(&stored).unwrap();

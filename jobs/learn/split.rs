@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 
 pub use crate::define::types::DAY;
 
@@ -31,6 +31,8 @@ pub enum Validation {
     /// Test on the latest rows, stop training on the `valid` microseconds of rows before them; `None` stops it on
     /// entities held out among the rows before them, which costs one embargo less.
     Time { test: TestStart, valid: Option<i64> },
+    /// `folds` test parts of `test` microseconds, one after the other up to the last row.
+    RollingOrigin { folds: u32, test: i64 },
     /// Every row predicted once per seed by a model that did not see its entity.
     CrossValidation { folds: u32, seeds: Vec<u64> },
 }
@@ -115,6 +117,35 @@ pub fn by_time(as_of: &[i64], test: TestStart, valid: Option<i64>, embargo: i64)
         return Err(empty_part(as_of, &split, test_from, valid, embargo));
     }
     Ok(split)
+}
+
+/// `folds` test parts of `test` microseconds, one after the other up to the last row, each with the rows that train for
+/// it: those whose outcome was known when its first decision was made. No validation parts.
+///
+/// `Data` error where a part is empty; `Definition` error for a length that is not positive.
+pub fn rolling(as_of: &[i64], folds: u32, test: i64, embargo: i64) -> Result<Vec<TimeSplit>> {
+    if folds < 2 || test <= 0 {
+        return Err(Error::definition(format!(
+            "a rolling origin: expected at least 2 folds and a test longer than 0; found {folds} folds, test {}",
+            days(test)
+        )));
+    }
+    let Some(&latest) = as_of.iter().max() else {
+        return Err(Error::data("a rolling origin: there are no labelled rows; check the spine and the label"));
+    };
+    let fold = |number: u32| {
+        let end = latest.saturating_sub(i64::from(folds - 1 - number).saturating_mul(test));
+        // Rows after the fold's end do not exist for it.
+        let until: Vec<usize> = (0..as_of.len()).filter(|row| as_of[*row] <= end).collect();
+        let times: Vec<i64> = until.iter().map(|row| as_of[*row]).collect();
+        let from = TestStart::From(end.saturating_sub(test).saturating_add(1));
+        let of = |rows: Vec<usize>| rows.into_iter().map(|row| until[row]).collect();
+        let split = by_time(&times, from, None, embargo).with_context(|| {
+            format!("fold {} of {folds}, tested on the {} up to {}", number + 1, days(test), instant(end))
+        })?;
+        Ok(TimeSplit { train: of(split.train), valid: Vec::new(), test: of(split.test), dropped: of(split.dropped) })
+    };
+    (0..folds).map(fold).collect()
 }
 
 fn empty_part(as_of: &[i64], split: &TimeSplit, test_from: i64, valid: i64, embargo: i64) -> Error {
@@ -245,6 +276,21 @@ mod tests {
         assert!(late.contains("test 0") && late.contains("an earlier `test_from`"), "{late}");
         assert_eq!(by_time(&[], TestStart::From(0), Some(DAY), 0).unwrap_err().kind(), Kind::Data);
         assert_eq!(by_time(&as_of, TestStart::From(0), Some(0), 0).unwrap_err().kind(), Kind::Definition);
+    }
+
+    #[test]
+    fn an_origin_rolls_over_what_was_known_before_it() {
+        let as_of: Vec<i64> = (0..100).map(|d| d * DAY).collect();
+        let folds = rolling(&as_of, 3, 10 * DAY, 5 * DAY).unwrap();
+        let tests: Vec<_> = folds.iter().map(|f| (f.test[0], f.test.len())).collect();
+        assert_eq!(tests, [(70, 10), (80, 10), (90, 10)], "one after the other, up to the last row");
+        let trains: Vec<_> = folds.iter().map(|f| (f.train[0], f.train.len())).collect();
+        assert_eq!(trains, [(0, 66), (0, 76), (0, 86)], "all that was known, and more each time");
+        let error = rolling(&as_of, 12, 10 * DAY, 5 * DAY).unwrap_err();
+        assert_eq!(error.kind(), Kind::Data);
+        assert!(error.to_string().contains("fold 1 of 12"), "{error}");
+        assert_eq!(rolling(&as_of, 1, DAY, 0).unwrap_err().kind(), Kind::Definition);
+        assert_eq!(rolling(&[], 2, DAY, 0).unwrap_err().kind(), Kind::Data);
     }
 
     #[test]

@@ -2,18 +2,21 @@
 //!
 //! ```text
 //! once:       definitions ─ ingest of all files of all nights, each row known from its own night
-//! per night:  tables ─ features (several at a time) ─ train ─ score
+//! per night:  tables
+//! once:       features and sequences of all nights but the last, in one sweep each, several at a time
+//! per night:  features that are left ─ train ─ gate ─ score ─ monitor
 //! ```
 //!
-//! The result is that of the nights run in order. Ingesting ahead changes no night, because every job reads the row
-//! versions that its night knew; which days of a table a night changed is seen from when their rows became known.
+//! The result is that of the nights run in order. Working ahead changes no night, because every job reads the row
+//! versions that its night knew; which days of a table a night changed is seen from when their rows became known. The
+//! last night's features are computed as a night's are, with the states that the night after it starts from.
 //!
 //! It can be killed at any time. What a night's step has done is read from `runs`, where this backfill's runs go by a
 //! name made of the dates and the definitions: with others, it is another backfill. Where the ingest finds new rows,
 //! nothing counts as done, and every step looks for itself whether it has to do anything.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::Instant;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Date32Type;
@@ -22,17 +25,19 @@ use datafusion::prelude::col;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
+use super::features::definition::Definition;
 use super::ingest::pending::{Pending, pending};
 use super::job::{Job, Written, digest, hex};
 use super::nightly::lines_of;
+use super::progress::Step;
 use super::runs::recorded;
-use super::{features, ingest, score, tables, train};
+use super::{features, gate, ingest, monitor, score, tables, train};
 use crate::clock;
 use crate::define::TextFile;
 use crate::error::{Error, Kind, Result};
 
 /// What a night does after the ingest, in this order.
-pub const STEPS: [&str; 4] = ["tables", "features", "train", "score"];
+pub const STEPS: [&str; 6] = ["tables", "features", "train", "gate", "score", "monitor"];
 
 /// The first night and the last, and how many definitions of features are computed at a time.
 #[derive(Debug, Clone, Copy)]
@@ -120,38 +125,98 @@ pub async fn run(job: &Job, range: &Range, name: &str) -> Result<Filled> {
     let is_new = filled.ingest.iter().any(|line| line.rows > 0 || line.status.starts_with("written"));
     let nights: Vec<Night> = range.nights().map(|date| night(date, (!is_new).then_some(&done))).collect();
     let total: u64 = nights.iter().map(|night| night.steps.len() as u64).sum();
-    let progress = job.progress.steps(format!("backfill of {} nights", nights.len()), total);
-    let (started, to_do) = (clock::instant(), nights.iter().filter(|night| !night.steps.is_empty()).count());
-    let mut finished = 0;
-    for mut night in nights {
-        if !night.steps.is_empty() {
-            one(&at(job, night.date, name), range, &mut night, &|| progress.advance(1)).await?;
-            finished += 1;
-            say(&night, finished, to_do, started.elapsed());
+    let steps = job.progress.steps(format!("backfill of {} nights", nights.len()), total);
+    let mut done = Progress { steps: &steps, started: clock::instant(), done: 0, total };
+    let mut failed = None;
+    filled.nights = nights;
+    for night in &mut filled.nights {
+        if let Err(error) = some(&at(job, night.date, name), range, night, &["tables"], &mut done).await {
+            failed = Some((night.date, error));
+            break;
         }
-        filled.nights.push(night);
     }
-    progress.done(&format!("{finished} done now, {} before", filled.nights.len() - finished));
-    Ok(filled)
+    // What comes before a night that failed is finished.
+    if let Some((date, _)) = &failed {
+        filled.nights.retain(|night| night.date < *date);
+    }
+    ahead(&at(job, range.from, name), range, &filled.nights).await?;
+    for night in filled.nights.iter_mut().filter(|night| !night.steps.is_empty()) {
+        some(&at(job, night.date, name), range, night, &STEPS[1..], &mut done).await?;
+        done.say(night);
+    }
+    let finished = filled.nights.iter().filter(|night| !night.steps.is_empty()).count();
+    steps.done(&format!("{finished} done now, {} before", filled.nights.len() - finished));
+    failed.map_or(Ok(filled), |(_, error)| Err(error))
 }
 
-async fn one(job: &Job, range: &Range, night: &mut Night, advance: &dyn Fn()) -> Result<()> {
+/// The features of all nights whose features are to be computed, but for the last: it leaves the states.
+async fn ahead(job: &Job, range: &Range, nights: &[Night]) -> Result<()> {
+    let mut dates: Vec<NaiveDate> =
+        nights.iter().filter(|night| night.steps.contains(&"features")).map(|night| night.date).collect();
+    dates.pop();
+    if dates.is_empty() || job.full {
+        return Ok(());
+    }
+    let (shared, at_a_time) = shared(job, range.parallel);
+    let work = async {
+        let (shared, dates) = (&shared, &dates);
+        let lines = stream::iter(Definition::all(shared))
+            .map(|definition| features::ahead::nights(shared, definition, dates))
+            .buffered(at_a_time)
+            .try_collect::<Vec<_>>()
+            .await?;
+        Ok(lines.into_iter().flatten().collect())
+    };
+    recorded(job, "features-ahead", work).await.map(drop)
+}
+
+/// Steps that are done and to be done.
+struct Progress<'a> {
+    steps: &'a Step,
+    started: Instant,
+    done: u64,
+    total: u64,
+}
+
+impl Progress<'_> {
+    fn advance(&mut self) {
+        self.done += 1;
+        self.steps.advance(1);
+    }
+
+    /// How long the rest takes, if it takes as long a step as those before.
+    fn say(&self, night: &Night) {
+        let (done, left) = (self.done.max(1) as f64, (self.total - self.done) as f64);
+        let left = format!("about {} left", duration(self.started.elapsed().as_secs_f64() / done * left));
+        let (done, total) = (self.done, self.total);
+        tracing::info!(date = %night.date, seconds = night.seconds, "night done, {done} of {total} steps; {left}");
+    }
+}
+
+/// Those of these steps that a night has to do.
+async fn some(job: &Job, range: &Range, night: &mut Night, steps: &[&str], progress: &mut Progress<'_>) -> Result<()> {
     let clock = clock::instant();
-    for step in &night.steps {
-        let outcome = match *step {
+    for step in night.steps.clone().into_iter().filter(|step| steps.contains(step)) {
+        let outcome = match step {
             "tables" => recorded(job, step, tables::run(job)).await,
             "features" => recorded(job, step, all_features(job, range.parallel)).await,
             "train" => recorded(job, step, train::run(job)).await,
-            _ => recorded(job, step, score::run(job)).await,
+            "gate" => recorded(job, step, gate::run(job, &mut Vec::new())).await,
+            "score" => recorded(job, step, score::run(job)).await,
+            _ => recorded(job, step, monitor::run(job)).await,
         };
         match outcome {
             Ok(lines) => night.rows += lines.iter().map(|line| line.rows).sum::<u64>(),
             Err(error) if error.kind() == Kind::Gate => night.refused = Some(error.to_string()),
+            // What drifted in a night long ago is recorded, and keeps no later one from being computed.
+            Err(error) if *step == *"monitor" && error.kind() == Kind::Data => {
+                tracing::warn!(date = %night.date, "{error}")
+            }
             Err(error) => return Err(error.context(format!("the night of {}", night.date))),
         }
-        advance();
+        progress.advance();
     }
-    night.seconds = (clock.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+    night.seconds = ((night.seconds + clock.elapsed().as_secs_f64()) * 1000.0).round() / 1000.0;
     Ok(())
 }
 
@@ -160,12 +225,7 @@ async fn all_features(job: &Job, parallel: usize) -> Result<Vec<Written>> {
     let project = &job.project;
     let names = project.groups.keys().chain(project.sequences.keys()).chain(project.sql_features.keys());
     let names: Vec<&String> = names.filter(|name| job.selected(name)).collect();
-    let at_a_time = parallel.min(names.len()).max(1);
-    let mut shared = job.clone();
-    if at_a_time > 1 {
-        shared.profile.threads = Some((job.threads() / at_a_time).max(1));
-        shared.profile.memory_limit = job.profile.memory_limit.map(|limit| limit.shared(at_a_time));
-    }
+    let (shared, at_a_time) = shared(job, parallel.min(names.len()));
     let lines = stream::iter(names)
         .map(|name| {
             let one = Job { select: vec![name.clone()], ..shared.clone() };
@@ -175,6 +235,17 @@ async fn all_features(job: &Job, parallel: usize) -> Result<Vec<Written>> {
         .try_collect::<Vec<_>>()
         .await?;
     Ok(lines.into_iter().flatten().collect())
+}
+
+/// What each of several has of threads and memory.
+fn shared(job: &Job, parallel: usize) -> (Job, usize) {
+    let at_a_time = parallel.max(1);
+    let mut shared = job.clone();
+    if at_a_time > 1 {
+        shared.profile.threads = Some((job.threads() / at_a_time).max(1));
+        shared.profile.memory_limit = job.profile.memory_limit.map(|limit| limit.shared(at_a_time));
+    }
+    (shared, at_a_time)
 }
 
 /// The job of one night, as an attempt of this backfill.
@@ -209,12 +280,6 @@ async fn done(job: &Job, name: &str) -> Result<BTreeSet<(String, NaiveDate)>> {
         }
     }
     Ok(done)
-}
-
-fn say(night: &Night, finished: usize, total: usize, elapsed: Duration) {
-    let left = elapsed.as_secs_f64() / finished as f64 * (total - finished) as f64;
-    let left = format!("about {} left", duration(left));
-    tracing::info!(date = %night.date, seconds = night.seconds, "night {finished} of {total} done, {left}");
 }
 
 /// `42 s`, `3 min`, `1.5 h`.

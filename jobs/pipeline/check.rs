@@ -18,6 +18,7 @@ pub struct Checked {
     pub features: usize,
     pub sequences: usize,
     pub models: usize,
+    pub experiments: usize,
     pub cases: usize,
     pub errors: Vec<Diagnostic>,
 }
@@ -41,6 +42,7 @@ pub async fn run(root: &Path) -> Result<Checked> {
             + project.attributes.values().map(|attributes| attributes.features.len()).sum::<usize>(),
         sequences: project.sequences.len(),
         models: project.models.len(),
+        experiments: project.experiments.len(),
         cases: project.tables.values().map(|table| table.tests.len()).sum(),
         errors,
     })

@@ -22,6 +22,7 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::TimeDelta;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
@@ -30,12 +31,17 @@ use self::scan::{Found, Rule};
 use self::subject::Subject;
 use super::job::Job;
 use super::progress::{bytes, thousands};
-use super::registry::{self, Event};
+use super::registry;
 use super::suppression::{self, Suppressions};
+use super::underway;
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::lake::Stored;
 
+pub(super) use needle::{each_text, renamed};
 pub use record::TABLE;
+pub(super) use scan::look_through;
+pub(super) use table::{Versions, follow, forget};
 
 /// A table that holds, or held, the entity.
 #[derive(Debug, Clone, Serialize)]
@@ -77,6 +83,9 @@ pub struct Report {
 /// `Definition` if it is not clear which entity is meant; `Temporary` if something of it was written meanwhile: run it
 /// again.
 pub async fn run(job: &Job, entity: &str, dry_run: bool) -> Result<Report> {
+    if !dry_run {
+        alone(job).await?;
+    }
     let subject = Subject::find(job, entity).await?;
     let step = job.progress.step("erase: looking for it");
     let scanned = scan(job, &subject).await?;
@@ -110,6 +119,17 @@ pub async fn run(job: &Job, entity: &str, dry_run: bool) -> Result<Report> {
     Ok(report)
 }
 
+/// Nobody else writes; then what is half-written is nobody's, and goes.
+async fn alone(job: &Job) -> Result<()> {
+    if let Some(other) = underway::live(job).await?.first() {
+        let (name, date) = (&other.job, other.logical_date);
+        let message = format!("the job {name} of {date} is under way (run {})", other.run_id);
+        return Err(Error::temporary(format!("{message}\n  help: run this again when it has ended")));
+    }
+    job.lake.sweep(clock::now() + TimeDelta::days(1)).await?;
+    Ok(())
+}
+
 /// An object, and what of it is the entity's.
 struct Scanned {
     object: Stored,
@@ -126,12 +146,8 @@ async fn scan(job: &Job, subject: &Subject) -> Result<Vec<Scanned>> {
             rules.insert(table.clone(), table::rule(job, subject, &snapshot));
         }
     }
-    let plain = Rule { needle: needle(subject), column: None, fields: BTreeMap::new() };
-    let raw = job.raw.url()?;
-    let raw = raw.as_str().strip_prefix(job.lake.url().as_str());
-    let raw = raw.filter(|raw| !raw.is_empty());
-    let outside = |object: &Stored| !raw.is_some_and(|raw| object.name.starts_with(raw));
-    let objects = job.lake.stored("").await?.into_iter().filter(outside);
+    let plain = Rule { needle: needle(subject), of_table: false, column: None, fields: BTreeMap::new(), listed: None };
+    let objects = objects(job).await?.into_iter();
     let work = objects.map(|object| {
         let table = tables.iter().find(|table| object.name.starts_with(&format!("{table}/"))).cloned();
         let rule = table.as_ref().and_then(|table| rules.get(table)).unwrap_or(&plain).clone();
@@ -147,11 +163,20 @@ async fn scan(job: &Job, subject: &Subject) -> Result<Vec<Scanned>> {
     Ok(scanned.into_iter().flatten().collect())
 }
 
+/// What lies below the lake's root, but for raw files.
+pub(super) async fn objects(job: &Job) -> Result<Vec<Stored>> {
+    let raw = job.raw.url()?;
+    let raw = raw.as_str().strip_prefix(job.lake.url().as_str());
+    let raw = raw.filter(|raw| !raw.is_empty());
+    let outside = |object: &Stored| !raw.is_some_and(|raw| object.name.starts_with(raw));
+    Ok(job.lake.stored("").await?.into_iter().filter(outside).collect())
+}
+
 fn proof(scanned: &[Scanned]) -> Proof {
     Proof {
         objects: scanned.len() as u64,
         bytes: scanned.iter().map(|scanned| scanned.object.bytes).sum(),
-        found: scanned.iter().map(|s| s.found.rows + s.found.texts + s.found.places).sum(),
+        found: scanned.iter().map(|s| s.found.rows + s.found.texts + s.found.states + s.found.places).sum(),
     }
 }
 
@@ -183,16 +208,7 @@ async fn remove_objects(job: &Job, holding: &[&Scanned]) -> Result<()> {
         }
     }
     for (model, version) in models {
-        let event = Event {
-            model: model.clone(),
-            version: version.clone(),
-            logical_date: job.date,
-            event: registry::ERASED.into(),
-            inputs: String::new(),
-            metrics: "{}".into(),
-            note: "its artifact named an erased entity".into(),
-        };
-        registry::append(job, &[event]).await?;
+        registry::erased(job, &model, &version, "its artifact named an erased entity").await?;
         job.lake.remove(&job.lake.stored(&format!("models/{model}/{version}")).await?).await?;
     }
     Ok(())
@@ -205,7 +221,13 @@ async fn raw(job: &Job, subject: &Subject) -> Result<Vec<String>> {
         let columns: BTreeSet<String> = source.columns.keys().cloned().collect();
         let column = subject.column_of(&job.project, &source.name, &columns).map(str::to_string);
         let values = column.as_deref().and_then(|column| subject.values_of(column)).cloned();
-        let rule = Rule { needle: needle(subject), column: column.zip(values), fields: BTreeMap::new() };
+        let rule = Rule {
+            needle: needle(subject),
+            of_table: true,
+            column: column.zip(values),
+            fields: BTreeMap::new(),
+            listed: None,
+        };
         for file in job.raw.list(&source.location).await? {
             let (content, rule, path) = (job.raw.read(&file.path).await?, rule.clone(), file.path.clone());
             let scanned = tokio::task::spawn_blocking(move || rule.scan(&path, &content)).await;
@@ -219,11 +241,11 @@ async fn raw(job: &Job, subject: &Subject) -> Result<Vec<String>> {
 }
 
 fn needle(subject: &Subject) -> Needle {
-    Needle::new(&subject.column, &subject.keys)
+    Needle::new(&subject.column, &subject.keys).but_not(&subject.others)
 }
 
 /// Sources, tables in the order in which they are made, then everything made of them.
-fn in_order(job: &Job, tables: &[String]) -> Vec<String> {
+pub(super) fn in_order(job: &Job, tables: &[String]) -> Vec<String> {
     let relations: Vec<String> = job.project.relations().map(|name| format!("tables/{name}")).collect();
     let first = relations.iter().filter(|name| tables.contains(name)).cloned();
     let rest =

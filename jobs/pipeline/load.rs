@@ -3,21 +3,19 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::logical_expr::ExprSchemable;
+use arrow::datatypes::SchemaRef;
 
-use super::{personal, vectors};
-use crate::define::inputs::{self, Input};
-use crate::define::model::SpineKind;
+use super::personal;
 use crate::define::sequence::Strand;
 use crate::define::yaml::Origin;
-use crate::define::{Attributes, Diagnostic, FeatureGroup, Model, Project, Sequence, TextFile, diagnostic};
+use crate::define::{Attributes, Diagnostic, FeatureGroup, Project, Sequence, TextFile, diagnostic};
 use crate::engine::pit::{self, interleave};
 use crate::engine::plan::Catalog;
 use crate::engine::session::{Session, SessionOptions};
 use crate::engine::{attributes, sql_features};
 use crate::error::{Error, Result};
-use crate::learn::params::Params;
+
+mod models;
 
 /// A project that is sound, with the schema of each of its tables.
 #[derive(Debug)]
@@ -70,8 +68,10 @@ pub fn compile(files: &[TextFile]) -> Result<(Loaded, Vec<Diagnostic>)> {
         }
     }
     for model in project.models.values() {
-        out.extend(segments(&session, &project, &catalog, &features, model)?);
-        out.extend(parameters(model)?);
+        out.extend(models::check(&session, &project, &catalog, &features, model)?);
+    }
+    for variant in project.experiments.values().flat_map(|experiment| experiment.variants.values()) {
+        out.extend(models::check(&session, &project, &catalog, &features, variant)?);
     }
     let loaded = Loaded { project, catalog };
     if out.is_empty() {
@@ -156,75 +156,6 @@ fn entities(catalog: &Catalog, (table, entity): (&str, &[String]), origin: &Orig
             origin.at("entities", message).expected_one_of(column, names.iter().copied())
         })
         .collect()
-}
-
-/// Segments are conditions over features and spine attributes.
-fn segments(
-    session: &Session,
-    project: &Project,
-    catalog: &Catalog,
-    features: &[(String, SchemaRef)],
-    model: &Model,
-) -> Result<Vec<Diagnostic>> {
-    let mut fields: Vec<Field> = Vec::new();
-    for (group, schema) in features {
-        fields.extend(schema.fields().iter().map(|f| f.as_ref().clone().with_name(format!("{group}.{}", f.name()))));
-    }
-    if let SpineKind::Events { table, attributes, .. } = &model.spine.kind
-        && let Some(schema) = catalog.relation_schema(table)
-    {
-        let known = attributes.iter().filter_map(|name| schema.field_with_name(name).ok());
-        fields.extend(known.map(|f| f.clone().with_name(format!("spine.{}", f.name()))));
-    }
-    let inputs: Vec<String> = inputs::candidates(project, model).iter().map(Input::name).collect();
-    fields.retain(|field| inputs.contains(field.name()));
-    let names: Vec<String> = fields.iter().map(|f| f.name().clone()).collect();
-    let schema = vectors::qualified(&Schema::new(fields))?;
-    let mut out = Vec::new();
-    for (name, expression) in &model.segments {
-        let path = format!("segments.{name}");
-        match session.context().parse_sql_expr(expression, &schema) {
-            Err(error) => {
-                let message = format!("segment {name} cannot be read: {}", first_line(&error.strip_backtrace()));
-                let unknown = quoted_names(&message).into_iter().find(|n| n.contains('.') && !names.contains(n));
-                let diagnostic = model.origin.at(&path, message);
-                out.push(match unknown {
-                    Some(unknown) => diagnostic.expected_one_of(&unknown, names.iter().map(String::as_str)),
-                    None => diagnostic.found(expression.clone()),
-                });
-            }
-            Ok(expr) => {
-                let data_type = expr.get_type(&schema)?;
-                if data_type != DataType::Boolean {
-                    let diagnostic = model.origin.at(&path, format!("segment {name} is no condition"));
-                    out.push(diagnostic.found(data_type.to_string()).expected("a boolean expression"));
-                }
-            }
-        }
-    }
-    Ok(out)
-}
-
-/// LightGBM's parameters, by the names it knows.
-fn parameters(model: &Model) -> Result<Vec<Diagnostic>> {
-    let mut out = Vec::new();
-    for (name, value) in &model.head.params {
-        let value: serde_json::Value = serde_json::to_value(value)?;
-        if let Err(error) = Params::check(&[(name.clone(), value)].into()) {
-            out.push(model.origin.at(&format!("head.params.{name}"), error.to_string()));
-        }
-    }
-    Ok(out)
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_string()
-}
-
-/// What stands in an error message as a column: `payments.count`, `"payments"."count"`.
-fn quoted_names(message: &str) -> Vec<String> {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || "_.\"".contains(c);
-    message.split(|c| !is_name(c)).map(|word| word.replace('"', "").trim_matches('.').to_string()).collect()
 }
 
 /// Every definition file below the root, in a fixed order.

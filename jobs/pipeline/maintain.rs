@@ -84,6 +84,9 @@ pub async fn run(job: &Job, dry_run: bool) -> Result<Vec<Kept>> {
             all.push(kept);
         }
     }
+    if !dry_run {
+        job.lake.sweep(clock::now() - SETTLED).await?;
+    }
     Ok(all)
 }
 
@@ -161,7 +164,7 @@ async fn pack(job: &Job, snapshot: &Snapshot, paths: BTreeSet<String>) -> Result
     if order.is_empty() {
         // Row after row as they are: by one thread, or they would come in another order each time.
         let session = Session::new(&SessionOptions::default())?;
-        for path in by_partition(snapshot, &paths) {
+        for path in snapshot.in_order(&paths) {
             let rows = session.context().read_table(snapshot.provider_of_files(&[path].into())?)?;
             let mut stream = rows.execute_stream().await?;
             while let Some(batch) = stream.next().await {
@@ -181,12 +184,6 @@ async fn pack(job: &Job, snapshot: &Snapshot, paths: BTreeSet<String>) -> Result
     said.insert("packed".into(), json!({"files": paths.len(), "run_id": job.run_id}));
     writer.commit(Replace::Files { paths, rows_stay: true }, &unit, said).await?;
     Ok(())
-}
-
-/// Files of one partition together: the writer would otherwise begin a file at each.
-fn by_partition(snapshot: &Snapshot, paths: &BTreeSet<String>) -> Vec<String> {
-    let partitions = snapshot.small_files(u64::MAX);
-    partitions.into_values().flatten().filter(|path| paths.contains(path)).collect()
 }
 
 /// Partition, event time, tie breaker and key of a source or SQL table; nothing for what the lake keeps of its own.

@@ -1,19 +1,31 @@
-//! The `nightly` job: ingest, tables, features, then per model train (when due) and score.
+//! The `nightly` job: ingest, tables, features, then per model train (when due), gate, score and monitor, then the
+//! report.
 //!
-//! A refused candidate never stops scoring: its exit code comes last.
+//! What is wrong with a candidate never stops scoring: the champion scores, and the exit code comes last. A report that
+//! cannot be written fails no night: scores are what the night is for, and are committed by then. It is said as a
+//! warning, as a line of the result, and in `runs`; `scorehouse report` writes it afterwards.
 
 use serde_json::json;
 
+use super::gate::{self, Verdict};
 use super::job::{Job, Written};
 use super::runs::recorded;
-use super::{features, ingest, score, tables, train};
+use super::{features, ingest, monitor, report, score, tables, train};
 use crate::error::{Error, Kind, Result};
 
-/// The night's lines, and the gate's refusal if there was one.
+/// The night's lines, what the gate found, and what is to be said after all was done.
 #[derive(Debug, Default)]
 pub struct Night {
     pub written: Vec<Written>,
-    pub refused: Option<Error>,
+    pub verdicts: Vec<Verdict>,
+    pub errors: Vec<Error>,
+}
+
+impl Night {
+    /// The error that decides the exit code.
+    pub fn verdict(self) -> Result<()> {
+        gate::worst(self.errors).map_or(Ok(()), Err)
+    }
 }
 
 pub async fn run(job: &Job) -> Result<Night> {
@@ -21,12 +33,31 @@ pub async fn run(job: &Job) -> Result<Night> {
     night.written.extend(recorded(job, "ingest", ingest_lines(job)).await?);
     night.written.extend(recorded(job, "tables", tables::run(job)).await?);
     night.written.extend(recorded(job, "features", features::run(job)).await?);
-    match recorded(job, "train", train::run(job)).await {
+    night.written.extend(recorded(job, "train", train::run(job)).await?);
+    match recorded(job, "gate", gate::run(job, &mut night.verdicts)).await {
         Ok(lines) => night.written.extend(lines),
-        Err(error) if error.kind() == Kind::Gate => night.refused = Some(error),
+        // The candidate, its definition or its data are wrong: the champion is as it was, and scores.
+        Err(error) if matches!(error.kind(), Kind::Gate | Kind::Definition | Kind::Data) => night.errors.push(error),
         Err(error) => return Err(error),
     }
-    night.written.extend(recorded(job, "score", score::run(job)).await?);
+    match recorded(job, "score", score::run(job)).await {
+        Ok(lines) => night.written.extend(lines),
+        Err(error) => {
+            night.errors.push(error);
+            return Ok(night);
+        }
+    }
+    match recorded(job, "monitor", monitor::run(job)).await {
+        Ok(lines) => night.written.extend(lines),
+        Err(error) => night.errors.push(error),
+    }
+    match recorded(job, "report", report::run(job)).await {
+        Ok(lines) => night.written.extend(lines),
+        Err(error) => {
+            tracing::warn!(%error, "the report could not be written; the night's scores are there");
+            night.written.push(Written::unchanged("reports", format!("failed: {error}"), None));
+        }
+    }
     Ok(night)
 }
 

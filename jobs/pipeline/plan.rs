@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use self::expected::{Expected, Size};
 use super::ingest::pending::{Pending, pending};
 use super::job::Job;
+use super::rotation;
 use crate::define::inputs::glob;
 use crate::error::{Context, Result};
 
@@ -102,6 +103,7 @@ impl Line {
 /// The night of the job's date, in the order in which it would be done; those `shown` whose names match. The job itself
 /// selects nothing: what is not shown may change what is.
 pub async fn run(job: &Job, shown: &[String]) -> Result<Vec<Line>> {
+    rotation::refuse(&job.lake).await?;
     let mut lines = Vec::new();
     let mut expected = Expected::default();
     for source in pending(job).await? {

@@ -61,6 +61,11 @@ impl Step {
         self.bar.inc(parts);
     }
 
+    /// What is known so far, beside the bar.
+    pub fn say(&self, text: &str) {
+        self.bar.set_message(text.to_string());
+    }
+
     pub fn length(&self, total: u64) {
         self.bar.set_length(total);
     }

@@ -1,8 +1,9 @@
 //! The `query` job: SQL over the lake.
 //!
 //! `payment` is the current rows of `tables/payment` without our bookkeeping; `tables.payment` is everything stored,
-//! closed versions too. `features.payments`, `sequences.…`, `scores.credit`, `quarantine.…`, `training_sets.…`, `runs`,
-//! `manifest` and `registry` are the Delta tables of these names. Only what a query names is opened.
+//! closed versions too. `features.payments`, `sequences.…`, `scores.credit`, `quarantine.…`, `training_sets.…`,
+//! `experiments.…`, `searches.…`, `runs`, `manifest` and `registry` are the Delta tables of these names. Only what a
+//! query names is opened.
 
 use std::sync::Arc;
 
@@ -18,18 +19,36 @@ use datafusion::sql::resolve::resolve_table_references;
 
 use super::features::state::SUFFIX;
 use super::open;
+use super::rotation;
 use crate::define::diagnostic::nearest;
 use crate::define::profile::Profile;
+use crate::define::types::OWN_TABLES;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::lake::Lake;
 
 /// Folders of the lake that hold tables by name.
-const FOLDERS: [&str; 7] = ["tables", "features", "sequences", "scores", "quarantine", "training_sets", "labels"];
+const FOLDERS: [&str; 14] = [
+    "tables",
+    "features",
+    "sequences",
+    "scores",
+    "scores_current",
+    "gates",
+    "differences",
+    "fairness",
+    "monitoring",
+    "quarantine",
+    "training_sets",
+    "labels",
+    "experiments",
+    "searches",
+];
 
 /// Runs one query and collects its rows.
 pub async fn run(profile: &Profile, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>)> {
     let (lake, session) = (open::lake(profile)?, open::session(profile)?);
+    rotation::refuse(&lake).await?;
     let mut statements = DFParser::parse_sql(sql).map_err(wrong)?;
     let statement = match (statements.pop_front(), statements.len()) {
         (Some(statement), 0) => statement,
@@ -109,7 +128,7 @@ pub async fn names(lake: &Lake) -> Result<Vec<String>> {
             names.push(if folder == "tables" { name } else { format!("{folder}.{name}") });
         }
     }
-    for name in ["runs", "manifest", "registry", "audits", "erasures", "suppressions"] {
+    for name in OWN_TABLES {
         if lake.snapshot(name).await?.is_some() {
             names.push(name.to_string());
         }

@@ -12,15 +12,17 @@
 
 mod trail;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::common::ScalarValue;
 use serde::Serialize;
 
 pub use trail::Step;
 use trail::{Commit, Trail};
 
+use super::artifacts::{self, Explainer, Version};
 use super::job::{Job, Pins};
-use super::score::{self, NO_CHAMPION};
+use super::rotation;
+use super::score::{self, NO_CHAMPION, Scored};
 use super::verify::difference::{Difference, differences};
 use super::{features, fingerprints, spine, vectors, why};
 use crate::define::inputs::Input;
@@ -89,6 +91,7 @@ impl Answer {
 /// `Definition` for a model that there is not; `Data` if the entity was not scored. What is missing further back, or
 /// differs, is in the answer.
 pub async fn run(job: &Job, question: Question<'_>) -> Result<Answer> {
+    rotation::refuse(&job.lake).await?;
     let model = job.project.models.get(question.model).ok_or_else(|| unknown(job, question.model))?;
     let mut trail = Trail::new(job);
     let path = format!("scores/{}", model.name);
@@ -136,9 +139,8 @@ async fn again(
     trail: &mut Trail<'_>,
 ) -> Result<Option<(RecordBatch, Vec<Difference>)>> {
     let artifact = artifact(job, model, version, trail).await?;
-    let inputs = artifact.as_ref().map(inputs).unwrap_or_default();
-    let (matched, _) = vectors::columns(job, model)?;
-    let (recorded, now) = (commit.text("definition"), score::definition(job, model, version, &matched)?);
+    let inputs = artifact.as_ref().map(artifacts::inputs).unwrap_or_default();
+    let (recorded, now) = (commit.text("definition"), score::definition(job, model, version, &inputs)?);
     if recorded != Some(now.as_str()) {
         let recorded = recorded.unwrap_or("none");
         trail.lacks(format!("the definition of model {}: {recorded} was recorded, the project has {now}", model.name));
@@ -147,11 +149,16 @@ async fn again(
         return Ok(None);
     }
     let Some(found) = vectors_again(job, model, &inputs, commit, stored, trail).await? else { return Ok(None) };
-    let probabilities = match artifact {
-        None => None,
-        Some(artifact) => Some(score::predict(artifact, found.vectors, job.threads()).await?),
+    let predict = |artifact: Artifact| {
+        let explainer = Explainer::new(model, &inputs)?;
+        let by = Version { name: version.to_string(), artifact, inputs: inputs.clone(), baseline: None, explainer };
+        tokio::task::block_in_place(|| by.explain(&by.scorer(job.threads())?, &found.vectors))
     };
-    let scored = score::scored(job, model, &found.rows, probabilities.as_deref(), version)?;
+    let said = artifact.map(predict).transpose()?;
+    // Definitions are compared by themselves; here it is what the row was made by.
+    let feature_version = feature_version(stored);
+    let by = Scored { model_version: version, feature_version: feature_version.as_deref() };
+    let scored = score::scored(job, model, &found.rows, said.as_ref(), &by)?;
     Ok(Some((scored, found.differences)))
 }
 
@@ -159,22 +166,20 @@ async fn again(
 fn compared(scored: &RecordBatch, stored: &RecordBatch) -> Result<Vec<Difference>> {
     let (expected, found) = (scored.num_rows(), stored.num_rows());
     if expected == found {
-        return differences(scored, stored);
+        // A night of before has the columns of then.
+        let schema = scored.schema();
+        let known = |index: &usize| stored.column_by_name(schema.field(*index).name()).is_some();
+        let known: Vec<usize> = (0..scored.num_columns()).filter(known).collect();
+        return differences(&scored.project(&known)?, stored);
     }
     let (expected, found) = (expected.to_string(), found.to_string());
     Ok(vec![Difference { row: 0, column: "number of rows".into(), expected, found }])
 }
 
-/// The inputs that the artifact was trained on, whatever the model's patterns match today.
-fn inputs(artifact: &Artifact) -> Vec<Input> {
-    let mut inputs: Vec<Input> = Vec::new();
-    for (group, feature) in artifact.features.iter().filter_map(|feature| feature.column().split_once('.')) {
-        let input = Input { group: group.to_string(), feature: feature.to_string() };
-        if !inputs.contains(&input) {
-            inputs.push(input);
-        }
-    }
-    inputs
+/// As it was stored; none of a lake from before there was one.
+fn feature_version(stored: &RecordBatch) -> Option<String> {
+    let column = stored.column_by_name("feature_version")?.as_string_opt::<i32>()?;
+    (column.len() > 0 && column.is_valid(0)).then(|| column.value(0).to_string())
 }
 
 /// Decisions and their feature vectors.
@@ -277,8 +282,8 @@ async fn artifact(job: &Job, model: &Model, version: &str, trail: &mut Trail<'_>
         return Ok(None);
     }
     let dir = format!("models/{}/{version}", model.name);
-    match job.lake.get_files(&dir).await? {
-        Some(files) => Ok(Some(Artifact::from_files(&files.into_iter().collect::<Vec<_>>())?)),
+    match artifacts::files(job, &model.name, version).await? {
+        Some(files) => Ok(Some(Artifact::from_files(&files)?)),
         None => {
             trail.lacks(format!("{dir}: the artifact is gone"));
             Ok(None)

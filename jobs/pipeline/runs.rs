@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::job::{Job, Written, fingerprint};
 use super::ledger::Entries;
+use super::rotation;
 use super::underway::{self, Underway};
 use crate::clock;
 use crate::define::types::timestamp;
@@ -30,6 +31,13 @@ where
     let clock = clock::instant();
     record_lost(job).await?;
     let underway = Underway::begin(job, name).await?;
+    // After the note: a rotation that begins now sees it, or this run sees the rotation's.
+    if name != rotation::JOB
+        && let Err(error) = rotation::refuse(&job.lake).await
+    {
+        underway.end(job).await?;
+        return Err(error);
+    }
     let _ = job.ledger.take();
     let outcome = work.await;
     let mut done = job.ledger.take();
@@ -87,7 +95,8 @@ async fn append(job: &Job, run: &Underway, end: &End) -> Result<()> {
         description: "One row per job run.".into(),
         schema: schema(),
         partition_by: None,
-        no_statistics: Vec::new(),
+        // Errors may quote rows.
+        no_statistics: vec!["inputs".into(), "outputs".into(), "error".into()],
     };
     let mut writer = job.lake.writer(&spec).await?;
     writer.write(&row(job, run, end)?).await?;
@@ -127,7 +136,7 @@ fn schema() -> SchemaRef {
     };
     Arc::new(Schema::new(vec![
         field("run_id", DataType::Utf8, "Shared by the jobs of one invocation."),
-        field("job", DataType::Utf8, "ingest, tables, features, train, score."),
+        field("job", DataType::Utf8, "ingest, tables, features, train, gate, score, monitor."),
         field("logical_date", DataType::Date32, "The night."),
         field(
             "status",

@@ -1,37 +1,47 @@
-//! The `score` job: the champion's probability, score and decision for everybody, or for the last applications.
+//! The `score` job: the champion's probability, score, decision and reasons for everybody, or for the last applications.
+//!
+//! ```text
+//! champion's artifact ─┐
+//! tonight's features ──┴─ batch by batch ─ scores/<model>, tonight's partition ─ scores_current/<model>, what moved
+//! ```
 //!
 //! `scores/<model>` is partitioned by `logical_date`; a night replaces its own partition. Nobody is dropped: rows out
-//! equal rows asked for. Without a champion every row says `no_champion` and decides nothing.
+//! equal rows asked for, and who lacks inputs is scored and says how many. Without a champion every row says
+//! `no_champion` and decides nothing. Memory follows the number of rows, not that of their features: vectors come and
+//! go in batches, and rows are written in slices.
 
-use std::sync::Arc;
+pub mod current;
+pub mod rows;
 
-use arrow::array::{ArrayRef, Date32Array, Float64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde_json::json;
 
+pub use rows::{NO_CHAMPION, Scored, scored};
+
+use super::artifacts::{self, Predictions, Version};
 use super::job::{Job, Pins, Written, definition_text};
 use super::progress::thousands;
 use super::registry;
-use super::{fingerprints, spine, vectors};
+use super::{fingerprints, population, spine};
 use crate::define::Model;
 use crate::define::inputs::Input;
 use crate::define::model::Scoring;
-use crate::define::types::timestamp;
 use crate::error::{Context, Error, Result};
-use crate::lake::{Replace, TableSpec, documented};
-use crate::learn::artifact::Artifact;
-use crate::learn::score::{Decisions, Scale};
-use crate::learn::scorer::Scorer;
+use crate::lake::{Outcome, Replace, Snapshot, TableSpec, Unit};
 
-/// What a score says before there is a champion.
-pub const NO_CHAMPION: &str = "no_champion";
+/// Rows that are made and written at a time.
+const SLICE: usize = 64 << 10;
 
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
     for model in job.project.models.values().filter(|m| job.selected(&m.name)) {
-        let line = one(job, model).await.with_context(|| format!("model {}", model.name))?;
+        let doing = || format!("model {}", model.name);
+        let line = one(job, model).await.with_context(doing)?;
         job.ledger.wrote(&line);
         written.push(line);
+        if let Some(line) = current::merge(job, model).await.with_context(doing)? {
+            job.ledger.wrote(&line);
+            written.push(line);
+        }
     }
     Ok(written)
 }
@@ -40,11 +50,14 @@ pub async fn run(job: &Job) -> Result<Vec<Written>> {
 pub async fn one(job: &Job, model: &Model) -> Result<Written> {
     let path = format!("scores/{}", model.name);
     let step = job.progress.step(&path);
-    let events = registry::events(job, &model.name).await?;
-    let champion = registry::champion(&events);
-    let version = champion.map_or(NO_CHAMPION, |event| event.version.as_str());
-    let (inputs, _) = vectors::columns(job, model)?;
-    let pins = pin(job, model, &inputs, champion.is_some()).await?;
+    let champion = registry::history(job, &model.name).await?.aliases().champion;
+    let champion = match &champion {
+        Some(version) => Some(artifacts::load(job, model, version).await.context("the champion cannot score")?),
+        None => None,
+    };
+    let inputs = champion.as_ref().map(|champion| champion.inputs.clone()).unwrap_or_default();
+    let version = champion.as_ref().map_or(NO_CHAMPION, |champion| champion.name.as_str());
+    let pins = population::pin(job, model, &inputs).await?;
     let definition = definition(job, model, version, &inputs)?;
     let unit = job.unit("score", &model.name, &definition, &pins);
     if let Some(existing) = job.lake.snapshot(&path).await?
@@ -53,39 +66,75 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
         step.done("unchanged");
         return Ok(Written::unchanged(path, "unchanged", Some(existing.version())));
     }
-    let rows = spine::scoring(job, model, &pins).await?;
-    let probabilities = match champion {
-        None => None,
-        Some(_) => {
-            let dir = format!("models/{}/{version}", model.name);
-            let files = job.lake.get_files(&dir).await?.ok_or_else(|| {
-                Error::data(format!("the champion's artifact {dir} is gone\n  help: restore it, or train again"))
-            })?;
-            let files: Vec<(String, Vec<u8>)> = files.into_iter().collect();
-            let artifact = Artifact::from_files(&files)?;
-            let vectors = match &model.scoring {
-                Scoring::Population(_) => vectors::stored(job, &pins, &inputs, model, &rows).await?,
-                Scoring::Applications(_) => vectors::assemble(job, &pins, &inputs, &rows).await?,
-            };
-            Some(predict(artifact, vectors, job.threads()).await?)
-        }
-    };
-    let batch = scored(job, model, &rows, probabilities.as_deref(), version)?;
-    let spec = TableSpec {
-        name: path.clone(),
-        description: format!("Scores and decisions of model {}, a row per decision and night.", model.name),
-        schema: batch.schema(),
-        partition_by: Some("logical_date".into()),
-        no_statistics: model.entity.clone(),
-    };
-    let mut writer = job.lake.writer(&spec).await?;
-    writer.write(&batch).await?;
-    let mut info = job.commit_info("score", &definition, &pins);
-    info.insert("model_version".into(), json!(version));
-    let outcome = writer.commit(Replace::Partitions([job.date.to_string()].into()), &unit, info).await?;
+    let outcome = write(job, model, champion.as_ref(), &pins, &definition, &unit).await?;
     let written = Written::new(path, &outcome, step.seconds()).detail("model_version", version);
     step.done(&format!("{} rows by {version}", thousands(written.rows)));
     Ok(written)
+}
+
+async fn write(
+    job: &Job,
+    model: &Model,
+    champion: Option<&Version>,
+    pins: &Pins,
+    definition: &str,
+    unit: &Unit,
+) -> Result<Outcome> {
+    let rows = spine::scoring(job, model, pins).await?;
+    let said = match champion {
+        Some(champion) => Some(predict(job, model, champion, pins, &rows).await?),
+        None => None,
+    };
+    let feature_version = champion.map(|champion| feature_version(job, &champion.inputs)).transpose()?;
+    let version = champion.map_or(NO_CHAMPION, |champion| champion.name.as_str());
+    let by = Scored { model_version: version, feature_version: feature_version.as_deref() };
+    let (name, schema) = (format!("scores/{}", model.name), scored(job, model, &rows.slice(0, 0), None, &by)?.schema());
+    let spec = TableSpec {
+        no_statistics: job.project.identifying(&name, &schema),
+        name,
+        description: format!("Scores and decisions of model {}, a row per decision and night.", model.name),
+        schema,
+        partition_by: Some("logical_date".into()),
+    };
+    let mut writer = job.lake.writer(&spec).await?;
+    for from in (0..rows.num_rows()).step_by(SLICE) {
+        let count = SLICE.min(rows.num_rows() - from);
+        let said = said.as_ref().map(|said| said.slice(from, count));
+        writer.write(&scored(job, model, &rows.slice(from, count), said.as_ref(), &by)?).await?;
+    }
+    let mut info = job.commit_info("score", definition, pins);
+    info.insert("model_version".into(), json!(version));
+    let outcome = writer.commit(Replace::Partitions([job.date.to_string()].into()), unit, info).await?;
+    if let Outcome::Committed { rows: written, .. } = outcome
+        && written != rows.num_rows() as u64
+    {
+        let asked = rows.num_rows();
+        return Err(Error::internal(format!("{asked} rows were to be scored and {written} were written")));
+    }
+    Ok(outcome)
+}
+
+/// What a version says of rows of tonight's population.
+pub async fn predict(
+    job: &Job,
+    model: &Model,
+    version: &Version,
+    pins: &Pins,
+    rows: &arrow::array::RecordBatch,
+) -> Result<Predictions> {
+    let scorer = version.scorer(job.threads())?;
+    let mut said = Predictions::sized(rows.num_rows(), version.explainer.is_some());
+    population::each(job, model, pins, &version.inputs, rows, |vectors, numbers| {
+        said.put(version.explain(&scorer, vectors)?, numbers);
+        Ok(())
+    })
+    .await?;
+    Ok(said)
+}
+
+/// What the features that a model reads are defined by, in a word.
+pub(super) fn feature_version(job: &Job, inputs: &[Input]) -> Result<String> {
+    fingerprints::together(&job.project, inputs)
 }
 
 /// What a score is made by: the model's definition and version; and for decisions, whose features are computed here,
@@ -100,87 +149,11 @@ pub(super) fn definition(job: &Job, model: &Model, version: &str, inputs: &[Inpu
     })
 }
 
-/// Whom to score, and what they are scored by: the stored features of tonight, or tables that features of a decision
-/// are computed from.
-async fn pin(job: &Job, model: &Model, inputs: &[Input], champion: bool) -> Result<Pins> {
-    let mut names = match &model.scoring {
-        Scoring::Population(table) => vec![table.clone()],
-        Scoring::Applications(_) => spine::tables(model),
-    };
-    if matches!(model.scoring, Scoring::Applications(_)) {
-        names.extend(vectors::tables(job, inputs));
-    }
-    let mut pins = job.pin(names.iter().map(String::as_str)).await?;
-    if champion && matches!(model.scoring, Scoring::Population(_)) {
-        pins.0.extend(vectors::pin_stored(job, inputs).await?.0);
-    }
-    Ok(pins)
-}
-
-pub(super) async fn predict(artifact: Artifact, vectors: RecordBatch, threads: usize) -> Result<Vec<f64>> {
-    let task = tokio::task::spawn_blocking(move || Scorer::new(&artifact, threads)?.score(&vectors));
-    task.await.map_err(|e| Error::internal(format!("scoring did not end: {e}")))?
-}
-
-/// entity…, as_of, key…, probability, score, decision, model_version, logical_date.
-pub(super) fn scored(
-    job: &Job,
-    model: &Model,
-    rows: &RecordBatch,
-    probabilities: Option<&[f64]>,
-    version: &str,
-) -> Result<RecordBatch> {
-    let count = rows.num_rows();
-    if probabilities.is_some_and(|p| p.len() != count) {
-        return Err(Error::internal(format!("{count} rows to score and another number of scores")));
-    }
-    let scale = Scale::new(model.score.from, model.score.to)?;
-    let decisions = Decisions::new(model.decisions.iter().map(|d| (d.action.clone(), d.below)).collect())?;
-    let (mut fields, mut columns) = identity(model, rows)?;
-    let mut push = |name: &str, data_type: DataType, nullable: bool, doc: &str, column: ArrayRef| {
-        fields.push(documented(name, data_type, nullable, doc));
-        columns.push(column);
-    };
-    let each = |f: &dyn Fn(f64) -> f64| -> ArrayRef {
-        match probabilities {
-            Some(p) => Arc::new(p.iter().map(|p| Some(f(*p))).collect::<Float64Array>()),
-            None => Arc::new(Float64Array::new_null(count)),
-        }
-    };
-    let decided: StringArray = match probabilities {
-        Some(p) => p.iter().map(|p| Some(decisions.decide(*p))).collect(),
-        None => StringArray::from(vec![NO_CHAMPION; count]),
-    };
-    let what = if model.description.is_empty() { &model.name } else { &model.description };
-    push("probability", DataType::Float64, true, &format!("Probability: {what}"), each(&|p| p));
-    push("score", DataType::Float64, true, "The probability on the declared scale.", each(&|p| scale.score(p)));
-    push("decision", DataType::Utf8, false, "The action taken.", Arc::new(decided));
-    let versions = Arc::new(StringArray::from(vec![version; count]));
-    push("model_version", DataType::Utf8, false, "The artifact is models/<model>/<version>/.", versions);
-    let dates = Arc::new(Date32Array::from_value(job.date.to_epoch_days(), count));
-    push("logical_date", DataType::Date32, false, "The night that scored.", dates);
-    let schema: SchemaRef = Arc::new(Schema::new(fields));
-    Ok(RecordBatch::try_new(schema, columns)?)
-}
-
-fn identity(model: &Model, rows: &RecordBatch) -> Result<(Vec<Field>, Vec<ArrayRef>)> {
-    let mut fields: Vec<Field> = Vec::new();
-    let mut columns: Vec<ArrayRef> = Vec::new();
-    let key: &[String] = if matches!(model.scoring, Scoring::Applications(_)) { model.spine_key() } else { &[] };
-    for name in model.entity.iter().map(String::as_str).chain(["as_of"]).chain(key.iter().map(String::as_str)) {
-        if fields.iter().any(|f| f.name() == name) {
-            continue;
-        }
-        let doc = match name {
-            "as_of" => "The instant of the decision; nothing younger was used.",
-            name if model.entity.iter().any(|e| e == name) => "The entity.",
-            _ => "Identifies the decision.",
-        };
-        let column = rows.column_by_name(name).ok_or_else(|| Error::internal(format!("no column {name}")))?;
-        let data_type = if name == "as_of" { timestamp() } else { column.data_type().clone() };
-        let nullable = name != "as_of" && column.null_count() > 0;
-        columns.push(arrow::compute::cast(column, &data_type)?);
-        fields.push(documented(name, data_type, nullable, doc));
-    }
-    Ok((fields, columns))
+/// The scores of a night, if there are any, and whether a later night has some.
+pub async fn of_night(job: &Job, model: &Model) -> Result<Option<(Snapshot, bool)>> {
+    let Some(snapshot) = job.lake.snapshot(&format!("scores/{}", model.name)).await? else { return Ok(None) };
+    let nights = snapshot.partitions();
+    let tonight = job.date.to_string();
+    let later = nights.keys().any(|night| *night > tonight);
+    Ok(nights.contains_key(&tonight).then_some((snapshot, later)))
 }

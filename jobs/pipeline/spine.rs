@@ -2,33 +2,40 @@
 //!
 //! A row exists only once its label is known: `as_of + horizon + delay <= D+1 00:00Z`. Rows are sorted by (entity, as_of,
 //! key), sampled with the seed where there are more than `max_rows`, and numbered; everything after works on numbers.
+//! Where the horizon starts at a later event, the row's anchor, that event may be as late as `within` says before the
+//! label is known, and a row without one has no label. What the label is, is in [`super::label`].
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::{cast, filter_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Float64Type, TimestampMicrosecondType};
 use chrono::NaiveDate;
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{Expr, SortExpr, lit};
-use datafusion::prelude::{DataFrame, JoinType};
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::{Expr, SortExpr};
+use datafusion::prelude::DataFrame;
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 
 use super::job::{Job, Pins, end_of, instant, quoted};
-use super::vectors;
+use super::{label, vectors};
 use crate::define::Model;
-use crate::define::model::{Label, Scoring, SpineKind};
+use crate::define::model::{Label, Scoring, SpineKind, Weight};
 use crate::define::types::{DAY, timestamp};
+use crate::engine::physical;
 use crate::engine::session::Session;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 
 /// Decisions with their labels: entity…, as_of, key…, attributes… in `rows`, and a label for each.
 #[derive(Debug)]
 pub struct Spine {
     pub rows: RecordBatch,
     pub labels: Vec<bool>,
+    /// How much each row counts, where the definition says so.
+    pub weights: Option<Vec<f64>>,
+    /// Where the definition infers what became of refused rows: which were not refused. Only their labels are true.
+    pub accepted: Option<Vec<bool>>,
 }
 
 /// Lake tables a model's spine and label read.
@@ -37,32 +44,109 @@ pub fn tables(model: &Model) -> Vec<String> {
         SpineKind::Events { table, .. } => table.clone(),
         SpineKind::Grid { population, .. } => population.clone(),
     }];
-    if let Label::Outcome { table, .. } = &model.label {
+    if let Label::Outcome { table, anchor, .. } = &model.label {
         tables.push(table.clone());
+        tables.extend(anchor.as_ref().map(|anchor| anchor.table.clone()));
     }
     tables
 }
 
 /// The training spine as of tonight.
+///
+/// # Errors
+/// `Data` where no row's label is known yet, a label or weight is none.
 pub async fn training(job: &Job, model: &Model, pins: &Pins) -> Result<Spine> {
     let session = job.session()?;
     let known = job.as_of() - model.label.known_after();
-    let decisions = decisions(job, &session, model, pins)?.filter(as_of().lt_eq(instant(known)))?;
-    let decisions = match &model.label {
-        Label::Outcome { eligible: Some(eligible), .. } => {
-            let condition = decisions.parse_sql_expr(eligible)?;
-            decisions.filter(condition)?
-        }
-        Label::Column { column, .. } => decisions.filter(Expr::from(quoted(column)).is_not_null())?,
-        _ => decisions,
+    let mut frame = decisions(job, &session, model, pins)?.filter(as_of().lt_eq(instant(known)))?;
+    let labelled = match &model.label {
+        Label::Outcome { eligible: Some(eligible), .. } => Some(frame.parse_sql_expr(eligible)?),
+        Label::Column { column, .. } => Some(Expr::from(quoted(column)).is_not_null()),
+        _ => None,
     };
-    let rows = collect_sorted(decisions, model).await?;
+    if let Some(labelled) = labelled {
+        // Who was refused has no label, and is not to be left out for it.
+        frame = match &model.reject_inference {
+            Some(reject) => {
+                let accepted = frame.parse_sql_expr(&reject.accepted)?;
+                frame.filter(labelled.or(accepted.is_not_true()))?
+            }
+            None => frame.filter(labelled)?,
+        };
+    }
+    let rows = collect_sorted(frame, model).await?;
+    if rows.num_rows() == 0 {
+        return Err(nobody(job, &session, model, pins).await?);
+    }
     let rows = sampled(rows, model.spine.max_rows, model.spine.seed)?;
-    let labels = match &model.label {
-        Label::Column { column, .. } => column_labels(&rows, column)?,
-        Label::Outcome { .. } => outcome_labels(job, &session, model, pins, &rows).await?,
+    let accepted = match &model.reject_inference {
+        Some(reject) => Some(flags(&session, &rows, &reject.accepted).context("reject_inference.accepted")?),
+        None => None,
     };
-    Ok(Spine { rows, labels })
+    let (rows, accepted, labels) = label::labelled(job, &session, model, pins, rows, accepted).await?;
+    let weights = model.weight.as_ref().map(|weight| weights(&session, model, &rows, weight)).transpose()?;
+    Ok(Spine { rows, labels, weights, accepted })
+}
+
+/// Why there is nothing to learn from.
+async fn nobody(job: &Job, session: &Session, model: &Model, pins: &Pins) -> Result<Error> {
+    let all = collect_sorted(decisions(job, session, model, pins)?, model).await?;
+    let days = |micros: i64| micros as f64 / DAY as f64;
+    let Some(first) = instants(&all, "as_of")?.into_iter().min() else {
+        return Ok(Error::data("the spine has no rows\n  help: check its table and `where`"));
+    };
+    let known_after = model.label.known_after();
+    let history = job.as_of() - first;
+    Ok(Error::data(match history < known_after {
+        true => format!(
+            "no label is known yet: one takes {:.1} days (horizon, delay and anchor), and the first of {} decisions \
+             is {:.1} days old\n  help: a shorter horizon, or more history",
+            days(known_after),
+            all.num_rows(),
+            days(history)
+        ),
+        false => format!("none of {} decisions has a label\n  help: check the label's `eligible`", all.num_rows()),
+    }))
+}
+
+/// SQL over the rows of a spine.
+fn evaluate(session: &Session, rows: &RecordBatch, text: &str) -> Result<arrow::array::ArrayRef> {
+    let context = session.context();
+    let schema = DFSchema::try_from(rows.schema().as_ref().clone())?;
+    let expr = context.parse_sql_expr(text, &schema)?;
+    Ok(physical::compile(context, expr, &schema)?.evaluate(rows)?.into_array(rows.num_rows())?)
+}
+
+/// A condition over the rows of a spine; null is false.
+fn flags(session: &Session, rows: &RecordBatch, text: &str) -> Result<Vec<bool>> {
+    let values = cast(&evaluate(session, rows, text)?, &DataType::Boolean)?;
+    Ok(values.as_boolean().iter().map(|flag| flag == Some(true)).collect())
+}
+
+/// What each row counts.
+fn weights(session: &Session, model: &Model, rows: &RecordBatch, weight: &Weight) -> Result<Vec<f64>> {
+    let values = cast(&evaluate(session, rows, &weight.column).context("weight.column")?, &DataType::Float64)?;
+    let values = values.as_primitive::<Float64Type>();
+    let of = |row: usize| -> Result<f64> {
+        let value = values.is_valid(row).then(|| values.value(row));
+        match value {
+            Some(value) if value >= 0.0 && value.is_finite() => Ok(weight.max.map_or(value, |max| value.min(max))),
+            _ => {
+                let entity = entity_texts(&rows.slice(row, 1), &model.entity)?.concat();
+                let found = value.map_or("null".to_string(), |value| value.to_string());
+                Err(Error::data(format!(
+                    "the weight of a decision of {entity} is {found}, expected a finite number of at least 0\n  help: \
+                     correct `weight.column` ({}), or leave such rows out by `spine.where`",
+                    weight.column
+                )))
+            }
+        }
+    };
+    let all: Vec<f64> = (0..rows.num_rows()).map(of).collect::<Result<_>>()?;
+    match all.iter().any(|weight| *weight > 0.0) {
+        true => Ok(all),
+        false => Err(Error::data(format!("all {} rows have a weight of 0 ({})", all.len(), weight.column))),
+    }
 }
 
 /// Whom tonight scores: the population at the night's as_of, or the decisions of the last days.
@@ -82,7 +166,7 @@ pub async fn scoring(job: &Job, model: &Model, pins: &Pins) -> Result<RecordBatc
     collect_sorted(frame, model).await
 }
 
-fn as_of() -> Expr {
+pub(super) fn as_of() -> Expr {
     Expr::from(quoted("as_of"))
 }
 
@@ -143,9 +227,41 @@ fn population(job: &Job, session: &Session, model: &Model, pins: &Pins, table: &
     for column in &model.entity {
         frame = frame.filter(Expr::from(quoted(column)).is_not_null())?;
     }
-    let mut columns: Vec<Expr> = model.entity.iter().map(|name| Expr::from(quoted(name))).collect();
-    columns.extend(job.project.event_time(table).map(|time| Expr::from(quoted(time))));
+    let mut columns: Vec<String> = model.entity.clone();
+    columns.extend(job.project.event_time(table).map(str::to_string));
+    if matches!(model.spine.kind, SpineKind::Grid { .. }) {
+        columns.extend(mentioned(&frame, model)?);
+    }
+    let mut seen: Vec<&String> = Vec::new();
+    for column in &columns {
+        if !seen.contains(&column) {
+            seen.push(column);
+        }
+    }
+    let columns: Vec<Expr> = seen.into_iter().map(|name| Expr::from(quoted(name))).collect();
     Ok(frame.select(columns)?.distinct()?)
+}
+
+/// Columns of a spine row that its label and weight look at.
+fn mentioned(frame: &DataFrame, model: &Model) -> Result<Vec<String>> {
+    let eligible = match &model.label {
+        Label::Outcome { eligible, .. } => eligible.as_ref(),
+        Label::Column { .. } => None,
+    };
+    let texts = [
+        eligible,
+        model.weight.as_ref().map(|weight| &weight.column),
+        model.reject_inference.as_ref().map(|reject| &reject.accepted),
+    ];
+    let mut names = Vec::new();
+    for text in texts.into_iter().flatten() {
+        names.extend(frame.parse_sql_expr(text)?.column_refs().iter().map(|column| column.name.clone()));
+    }
+    if let Label::Column { column, .. } = &model.label {
+        names.push(column.clone());
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 async fn collect_sorted(frame: DataFrame, model: &Model) -> Result<RecordBatch> {
@@ -166,79 +282,6 @@ fn sampled(rows: RecordBatch, max_rows: Option<usize>, seed: u64) -> Result<Reco
     let mut chosen: Vec<i64> = sample(&mut rng, rows.num_rows(), max).into_iter().map(|i| i as i64).collect();
     chosen.sort_unstable();
     Ok(take_record_batch(&rows, &Int64Array::from(chosen))?)
-}
-
-fn column_labels(rows: &RecordBatch, column: &str) -> Result<Vec<bool>> {
-    let values = rows.column_by_name(column).ok_or_else(|| Error::internal(format!("no label column {column}")))?;
-    let values = cast(values, &DataType::Int64)?;
-    values
-        .as_primitive::<Int64Type>()
-        .values()
-        .iter()
-        .map(|value| match value {
-            0 => Ok(false),
-            1 => Ok(true),
-            other => Err(Error::data(format!("label column {column} holds {other}, expected 0 or 1"))),
-        })
-        .collect()
-}
-
-/// 1 where an outcome of the same entity (and key) falls into [as_of, as_of + horizon).
-async fn outcome_labels(
-    job: &Job,
-    session: &Session,
-    model: &Model,
-    pins: &Pins,
-    rows: &RecordBatch,
-) -> Result<Vec<bool>> {
-    let Label::Outcome { table, event_time, filter, matching, horizon, .. } = &model.label else {
-        return Err(Error::internal("not an outcome label"));
-    };
-    let time = event_time.as_deref().or_else(|| job.project.event_time(table));
-    let time = time.ok_or_else(|| Error::internal(format!("label table {table} has no time")))?;
-    let mut outcomes = pins.current(session, table, job.as_of())?;
-    if let Some(filter) = filter {
-        let condition = outcomes.parse_sql_expr(filter)?;
-        outcomes = outcomes.filter(condition)?;
-    }
-    let on: Vec<&str> = model.entity.iter().chain(matching).map(String::as_str).collect();
-    let renamed: Vec<String> = on.iter().map(|name| format!("outcome_{name}")).collect();
-    let mut columns: Vec<Expr> =
-        on.iter().zip(&renamed).map(|(name, new)| Expr::from(quoted(name)).alias(new)).collect();
-    columns.push(Expr::from(quoted(time)).alias("outcome_time"));
-    let outcomes = outcomes.select(columns)?;
-    let mut spine: Vec<&str> = on.clone();
-    spine.push("as_of");
-    let indices: Vec<usize> = spine.iter().map(|name| rows.schema().index_of(name)).collect::<Result<_, _>>()?;
-    let keys = rows.project(&indices)?;
-    let number = Int64Array::from_iter_values(0..rows.num_rows() as i64);
-    let mut fields: Vec<_> = keys.schema().fields().iter().cloned().collect();
-    fields.push(Arc::new(arrow::datatypes::Field::new("_row", DataType::Int64, false)));
-    let mut arrays = keys.columns().to_vec();
-    arrays.push(Arc::new(number));
-    let keys = RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), arrays)?;
-    let renamed: Vec<&str> = renamed.iter().map(String::as_str).collect();
-    let length = lit(ScalarValue::DurationMicrosecond(Some(horizon.micros())));
-    let outcome = Expr::from(quoted("outcome_time"));
-    // The decision's own event is no outcome of itself.
-    let own = tables(model)[0] == *table;
-    let from = if own { outcome.clone().gt(as_of()) } else { outcome.clone().gt_eq(as_of()) };
-    let hits = session
-        .context()
-        .read_batch(keys)?
-        .join(outcomes, JoinType::Inner, &on, &renamed, None)?
-        .filter(from.and((outcome - as_of()).lt(length)))?
-        .select_columns(&["_row"])?
-        .distinct()?
-        .collect()
-        .await?;
-    let mut labels = vec![false; rows.num_rows()];
-    for batch in hits {
-        for row in batch.column(0).as_primitive::<Int64Type>().values() {
-            labels[*row as usize] = true;
-        }
-    }
-    Ok(labels)
 }
 
 /// A column of instants, in microseconds.

@@ -43,6 +43,17 @@ impl Suppressions {
         Ok(all)
     }
 
+    /// Whether a value is listed.
+    pub fn holds(&self, column: &str, value: &str) -> Result<bool> {
+        let Some(hashes) = self.columns.get(column) else { return Ok(false) };
+        Ok(hashes.contains(&self.hash(column, value)?))
+    }
+
+    /// The columns of which values are listed.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.keys().map(String::as_str)
+    }
+
     /// A value as it is listed.
     pub fn hash(&self, column: &str, value: &str) -> Result<String> {
         let mac = Hmac::<Sha256>::new_from_slice(self.salt.as_bytes());

@@ -1,47 +1,38 @@
 //! The `train` job: spine × features → a model version, its artifact, its place in the registry.
 //!
-//! A version is due when the model has no champion, or `retrain` has passed since the champion was trained. The first
-//! version must reach the declared floors out of sample; one that does becomes champion in one commit, one that does
-//! not is kept, marked refused, and the job ends with the gate's exit code.
+//! A version is due when the model has no champion, or `retrain` has passed since the champion was trained. It becomes
+//! the model's candidate, and nothing else: whether it replaces the champion is for the gate to say.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
 use chrono::NaiveDate;
+use serde::Serialize;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::job::{Job, Pins, Written, definition_text, digest, hex};
-use super::registry::{self, Event};
-use super::spine::{self, Spine};
-use super::vectors;
-use crate::define::model::{ClassWeight, TestPart, Validation as Declared};
+use super::learning::Learning;
+use super::monitor::baseline;
+use super::registry::{self, Event, Happened, History};
+use super::{artifacts, fingerprints, search, spine, training_set, vectors};
+use crate::define::inputs::{Input, candidates};
+use crate::define::model::Validation as Declared;
 use crate::define::{FeatureGroup, Model};
-use crate::error::{Context, Error, Kind, Result};
-use crate::lake::{Replace, TableSpec, Unit};
+use crate::error::{Context, Error, Result};
 use crate::learn::artifact::Artifact;
-use crate::learn::evaluate::Segment;
-use crate::learn::matrix::Matrix;
 use crate::learn::metrics::Metrics;
-use crate::learn::prior;
-use crate::learn::split::{TestStart, Validation};
-use crate::learn::train::{self, FitRequest, Fitted};
+use crate::learn::scorer::Scorer;
+use crate::learn::search::Params;
+use crate::learn::train::{self, Fitted};
 
 pub async fn run(job: &Job) -> Result<Vec<Written>> {
     let mut written = Vec::new();
-    let mut refused: Option<Error> = None;
     for model in job.project.models.values().filter(|m| job.selected(&m.name)) {
-        match one(job, model).await.with_context(|| format!("model {}", model.name)) {
-            Ok(line) => {
-                job.ledger.wrote(&line);
-                written.push(line);
-            }
-            Err(error) if error.kind() == Kind::Gate => refused = Some(error),
-            Err(error) => return Err(error),
-        }
+        let line = one(job, model).await.with_context(|| format!("model {}", model.name))?;
+        job.ledger.wrote(&line);
+        written.push(line);
     }
-    refused.map_or(Ok(written), Err)
+    Ok(written)
 }
 
 /// Whether a model is to be trained, and why.
@@ -64,50 +55,69 @@ pub fn due(model: &Model, champion: Option<&Event>, date: NaiveDate) -> Due {
 /// Trains one model if it is due.
 pub async fn one(job: &Job, model: &Model) -> Result<Written> {
     let path = format!("models/{}", model.name);
-    let events = registry::events(job, &model.name).await?;
-    let champion = registry::champion(&events);
-    if let Due::No(why) = due(model, champion, job.date) {
+    let history = registry::history(job, &model.name).await?;
+    if let Due::No(why) = due(model, history.champion(), job.date) {
         return Ok(Written::unchanged(path, format!("not due: {why}"), None));
     }
-    let (inputs, columns) = vectors::columns(job, model)?;
+    let (inputs, mut columns) = vectors::columns(job, model)?;
+    artifacts::check_reasons(model, &inputs)?;
     let mut names = spine::tables(model);
     names.extend(vectors::tables(job, &columns));
-    let pins = job.pin(names.iter().map(String::as_str)).await?;
+    let mut pins = job.pin(names.iter().map(String::as_str)).await?;
     let source = inputs_fingerprint(job, model, &pins)?;
-    if let Some(done) = events.iter().rev().find(|e| e.logical_date == job.date && e.inputs == source) {
-        if done.event == "refused" {
-            return Err(Error::new(Kind::Gate, done.note.clone()));
-        }
+    let is_done = |event: &&Event| event.happened == Happened::Trained && event.logical_date == job.date;
+    if let Some(done) = history.events.iter().rev().filter(is_done).find(|event| event.inputs == source) {
         return Ok(Written::unchanged(format!("{path}/{}", done.version), "unchanged", None));
     }
+    // Of what others read a version is not made: a night whose gate has promoted it trains it no second time.
+    vectors::extend(&mut columns, inputs_of_others(job, model, &history).await?);
+    let others = vectors::tables(job, &columns);
+    pins.0
+        .extend(job.pin(others.iter().map(String::as_str).filter(|name| !names.contains(&name.to_string()))).await?.0);
     let spine = spine::training(job, model, &pins).await?;
     let vectors = vectors::assemble(job, &pins, &columns, &spine.rows).await?;
     let segments = vectors::segments(job, model, &vectors)?;
     let names: Vec<String> = inputs.iter().map(|input| input.name()).collect();
     let step = job.progress.step(format!("train {}", model.name));
-    let fitted = fit(job, model, &spine, &vectors, &names, segments).await?;
-    let artifact = Artifact::new(&fitted, &model.text);
-    let files = artifact.to_files()?;
+    let learning = Arc::new(Learning::new(model, &spine, &vectors, &names, segments, job.threads())?);
+    let (params, found) = search::parameters(job, model, &learning, &source).await?;
+    let mut fitted = fit(learning, model, params).await?;
+    fitted.report.search = found;
+    let files = files(job, model, &inputs, &fitted).await?;
     let version = version(job, &files);
-    store_training_set(job, model, &version, &spine, &vectors, &fitted).await?;
+    training_set::store(job, model, &version, &spine, &vectors, &fitted).await?;
     let bytes: u64 = files.iter().map(|(_, b)| b.len() as u64).sum();
     job.lake.put_files(&format!("{path}/{version}"), files).await?;
     let metrics = out_of_sample(&fitted)?;
-    register(job, model, &version, &source, metrics, champion).await?;
+    let until = trained_until(job, model, &spine::instants(&spine.rows, "as_of")?, &fitted);
+    register(job, model, &version, &source, metrics, until).await?;
     step.done(&summary(metrics));
-    let details: Vec<(&str, Value)> = metrics.entries().into_iter().map(|(k, v)| (k, json!(v))).collect();
     let mut line = Written::unchanged(format!("{path}/{version}"), "written", None);
     line.rows = spine.rows.num_rows() as u64;
     line.bytes = bytes;
-    for (name, value) in details {
-        line = line.detail(name, value);
+    for (name, value) in metrics.entries() {
+        line = line.detail(name, json!(value));
     }
     Ok(line.detail("warnings", json!(fitted.report.warnings)))
 }
 
+/// What the champion and the anchor read, as far as it is still defined: the gate scores them on the same rows.
+async fn inputs_of_others(job: &Job, model: &Model, history: &History) -> Result<Vec<Input>> {
+    let aliases = history.aliases();
+    let known = candidates(&job.project, model);
+    let mut inputs = Vec::new();
+    for version in aliases.champion.iter().chain(&aliases.anchor) {
+        // What is wrong with an artifact is the gate's to say.
+        let Ok(Some(files)) = artifacts::files(job, &model.name, version).await else { continue };
+        let Ok(artifact) = Artifact::from_files(&files) else { continue };
+        vectors::extend(&mut inputs, artifacts::inputs(&artifact).into_iter().filter(|input| known.contains(input)));
+    }
+    Ok(inputs)
+}
+
 /// Everything a version follows from: definitions, input versions.
-fn inputs_fingerprint(job: &Job, model: &Model, pins: &Pins) -> Result<String> {
-    let mut parts = vec![definition_text(model)?, pins.contents()];
+pub fn inputs_fingerprint<T: Serialize>(job: &Job, definition: &T, pins: &Pins) -> Result<String> {
+    let mut parts = vec![definition_text(definition)?, pins.contents()];
     let groups: Vec<&FeatureGroup> = job.project.groups.values().collect();
     for group in groups {
         parts.push(definition_text(group)?);
@@ -124,82 +134,23 @@ fn inputs_fingerprint(job: &Job, model: &Model, pins: &Pins) -> Result<String> {
 
 /// The night and the content: the same bytes get the same name.
 fn version(job: &Job, files: &[(String, Vec<u8>)]) -> String {
-    let model = files.iter().find(|(name, _)| name == "model.txt").map(|(_, bytes)| String::from_utf8_lossy(bytes));
-    let definition = files.iter().find(|(name, _)| name == "definition.yaml").map(|(_, b)| String::from_utf8_lossy(b));
-    let hash = hex(&digest(&[&model.unwrap_or_default(), &definition.unwrap_or_default()]));
-    format!("{}-{}", job.date, &hash[..8])
+    let text = |name: &str| files.iter().find(|(n, _)| n == name).map(|(_, b)| hex(&Sha256::digest(b)));
+    let parts = ["schema.json", baseline::FILE].map(|name| text(name).unwrap_or_default());
+    // The schema holds the checksums of all the other files that the model is made of.
+    format!("{}-{}", job.date, &hex(&digest(&[&parts[0], &parts[1]]))[..8])
 }
 
-async fn fit(
-    job: &Job,
-    model: &Model,
-    spine: &Spine,
-    vectors: &RecordBatch,
-    names: &[String],
-    segments: Vec<(String, Vec<bool>)>,
-) -> Result<Fitted> {
-    let matrix = Matrix::from_batches(&vectors.schema(), std::slice::from_ref(vectors), names)?;
-    let entities = spine::entity_texts(&spine.rows, &model.entity)?;
-    let as_of = spine::instants(&spine.rows, "as_of")?;
-    let mut params: BTreeMap<String, Value> = BTreeMap::new();
-    for (name, value) in &model.head.params {
-        params.insert(name.clone(), serde_json::to_value(value)?);
-    }
-    let seed = u32::try_from(model.head.seed).unwrap_or(u32::MAX);
-    let (labels, validation) = (spine.labels.clone(), validation(&model.validation));
-    let (embargo, rounds, stop) = (model.label.known_after(), model.head.rounds, model.head.early_stopping);
-    let class_weight = match model.head.class_weight {
-        ClassWeight::None => prior::ClassWeight::None,
-        ClassWeight::Balanced => prior::ClassWeight::Balanced,
-    };
-    let threshold = model.decisions.first().and_then(|d| d.below).unwrap_or(0.5);
-    let threads = job.threads();
-    let task = tokio::task::spawn_blocking(move || {
-        let segments: Vec<Segment> = segments.into_iter().filter(|(name, _)| name != "all").collect();
-        train::fit(&FitRequest {
-            matrix: &matrix,
-            labels: &labels,
-            entities: &entities,
-            as_of: &as_of,
-            validation,
-            embargo,
-            params: &params,
-            class_weight,
-            rounds,
-            early_stopping: (stop > 0).then_some(stop),
-            seed,
-            threads,
-            segments: &segments,
-            threshold,
-            max_categories: 1000,
-        })
-    });
+/// A model on rows, with these parameters of its head. On a thread of its own.
+pub async fn fit(learning: Arc<Learning>, model: &Model, params: Params) -> Result<Fitted> {
+    let model = model.clone();
+    let task = tokio::task::spawn_blocking(move || train::fit(&learning.request(&model, &params)));
     task.await.map_err(|e| Error::internal(format!("training did not end: {e}")))?
-}
-
-fn validation(declared: &Declared) -> Validation {
-    match declared {
-        Declared::Time { test, valid } => Validation::Time {
-            test: match test {
-                TestPart::Last(length) => TestStart::Last(length.micros()),
-                TestPart::From(date) => TestStart::From(super::job::end_of(*date) - crate::define::types::DAY),
-            },
-            valid: valid.map(|v| v.micros()),
-        },
-        Declared::CrossValidation { folds, seeds } => {
-            Validation::CrossValidation { folds: *folds, seeds: seeds.clone() }
-        }
-    }
 }
 
 /// Metrics of all rows that the model, or its likes in cross-validation, did not train on.
 fn out_of_sample(fitted: &Fitted) -> Result<&Metrics> {
-    let evaluations = &fitted.report.evaluations;
-    evaluations
-        .iter()
-        .find(|e| e.segment == "all" && (e.part == "test" || e.part == "out_of_fold"))
-        .map(|e| &e.metrics)
-        .ok_or_else(|| Error::internal("training reported no metrics out of sample"))
+    let found = fitted.report.out_of_sample().map(|evaluation| &evaluation.metrics);
+    found.ok_or_else(|| Error::internal("training reported no metrics out of sample"))
 }
 
 fn summary(metrics: &Metrics) -> String {
@@ -211,100 +162,68 @@ fn summary(metrics: &Metrics) -> String {
     parts.join("  ")
 }
 
-/// Records the version, and promotes it if it may be.
+/// Records the version as the model's candidate, once.
 async fn register(
     job: &Job,
     model: &Model,
     version: &str,
     inputs: &str,
     metrics: &Metrics,
-    champion: Option<&Event>,
+    trained_until: i64,
 ) -> Result<()> {
     let entries: serde_json::Map<String, Value> =
         metrics.entries().into_iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
-    let event = |event: &str, note: &str| Event {
-        model: model.name.clone(),
+    let trained = Event {
         version: version.to_string(),
-        logical_date: job.date,
-        event: event.into(),
+        happened: Happened::Trained,
+        alias: Happened::Trained.alias().map(str::to_string),
         inputs: inputs.to_string(),
-        metrics: Value::Object(entries.clone()).to_string(),
-        note: note.into(),
+        metrics: Value::Object(entries).to_string(),
+        trained_until: Some(trained_until),
+        ..Event::default()
     };
-    let floors = [
-        ("roc_auc", model.floors.roc_auc),
-        ("average_precision", model.floors.average_precision),
-        ("ks", model.floors.ks),
-    ];
-    let mut below = Vec::new();
-    for (name, floor) in floors {
-        let Some(floor) = floor else { continue };
-        let reached = metrics.entries().into_iter().find(|(n, _)| *n == name).and_then(|(_, v)| v);
-        if !reached.is_some_and(|value| value >= floor) {
-            let reached = reached.map_or("none".to_string(), |v| format!("{v:.4}"));
-            below.push(format!("{name} {reached} is below its floor {floor}"));
-        }
-    }
-    if below.is_empty() {
-        let why =
-            if champion.is_some() { "reaches the floors; retrained" } else { "reaches the floors; first champion" };
-        return registry::append(job, &[event("trained", ""), event("promoted", why)]).await;
-    }
-    let note = format!("version {version} is refused: {}", below.join(", "));
-    registry::append(job, &[event("trained", ""), event("refused", &note)]).await?;
-    Err(Error::new(Kind::Gate, note))
+    let unless_known = |history: &History| {
+        let known = history.trained(version).is_some_and(|event| event.inputs == inputs);
+        Ok(if known { Vec::new() } else { vec![trained] })
+    };
+    registry::record(job, &model.name, unless_known).await?;
+    Ok(())
 }
 
-/// Keeps what a version was trained from: spine, label, part, inputs (`group__feature`), out-of-sample probability.
-async fn store_training_set(
-    job: &Job,
-    model: &Model,
-    version: &str,
-    spine: &Spine,
-    vectors: &RecordBatch,
-    fitted: &Fitted,
-) -> Result<()> {
-    let rows = spine.rows.num_rows();
-    let mut parts: Vec<Option<&str>> = vec![None; rows];
-    let mut probabilities: Vec<Option<f64>> = vec![None; rows];
-    for prediction in &fitted.predictions {
-        parts[prediction.row] = Some(prediction.part.name());
-        probabilities[prediction.row] = Some(prediction.probability);
+/// When the last label was known that the model which ships learned from: under a split by time it is before the last
+/// test part, because of the embargo.
+fn trained_until(job: &Job, model: &Model, as_of: &[i64], fitted: &Fitted) -> i64 {
+    let tests = fitted.predictions.iter().filter(|prediction| prediction.part.name() == "test");
+    let tests: Vec<i64> = tests.map(|prediction| as_of[prediction.row]).collect();
+    let last = as_of.iter().max().map_or(job.as_of(), |last| last.saturating_add(model.label.known_after()));
+    let all = last.min(job.as_of());
+    match &model.validation {
+        Declared::Time { .. } => tests.iter().min().copied().unwrap_or(all),
+        Declared::RollingOrigin { test, .. } => tests.iter().max().map_or(all, |last| last + 1 - test.micros()),
+        Declared::CrossValidation { .. } => all,
     }
-    let mut fields: Vec<Field> = Vec::new();
-    let mut columns: Vec<ArrayRef> = Vec::new();
-    let identity =
-        model.entity.iter().map(String::as_str).chain(["as_of"]).chain(model.spine_key().iter().map(String::as_str));
-    for name in identity {
-        let index = spine.rows.schema().index_of(name)?;
-        if fields.iter().all(|f| f.name() != name) {
-            fields.push(spine.rows.schema().field(index).clone());
-            columns.push(spine.rows.column(index).clone());
-        }
+}
+
+/// The artifact's files, with what later nights are compared with.
+///
+/// # Errors
+/// `Definition` if they weigh more than the model may.
+async fn files(job: &Job, model: &Model, inputs: &[Input], fitted: &Fitted) -> Result<Vec<(String, Vec<u8>)>> {
+    let artifact = Artifact::new(fitted, &model.text, &fingerprints::together(&job.project, inputs)?);
+    let mut files = artifact.to_files()?;
+    if let Some(people) = baseline::sample(job, model, inputs).await? {
+        let scorer = Scorer::new(&artifact, job.threads())?;
+        let population = tokio::task::block_in_place(|| baseline::of_population(&artifact, &people, &scorer))?;
+        files.push((baseline::FILE.to_string(), serde_json::to_vec_pretty(&population)?));
     }
-    fields.push(Field::new("label", DataType::Boolean, false));
-    columns.push(Arc::new(BooleanArray::from(spine.labels.clone())));
-    fields.push(Field::new("part", DataType::Utf8, true));
-    columns.push(Arc::new(StringArray::from(parts)));
-    fields.push(Field::new("probability", DataType::Float64, true));
-    columns.push(Arc::new(arrow::array::Float64Array::from(probabilities)));
-    for (index, field) in vectors.schema().fields().iter().enumerate() {
-        fields.push(field.as_ref().clone().with_name(field.name().replace('.', "__")));
-        columns.push(vectors.column(index).clone());
+    let bytes: u64 = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    if bytes > model.max_size {
+        let message = format!("the artifact of model {} is too large", model.name);
+        let diagnostic = model.origin.at("max_size", message).found(format!("{bytes} bytes"));
+        let diagnostic = diagnostic.expected(format!("at most {}, its `max_size`", model.max_size));
+        let help = "fewer or smaller trees (`rounds`, `num_leaves`), fewer values per text (`encode`), or a larger \
+                    `max_size`";
+        return Err(Error::definition(diagnostic.help(help).to_string()));
     }
-    fields.push(Field::new("model_version", DataType::Utf8, false));
-    columns.push(Arc::new(StringArray::from(vec![version; rows])));
-    let schema = Arc::new(Schema::new(fields));
-    let spec = TableSpec {
-        name: format!("training_sets/{}", model.name),
-        description: format!("What the last version of {} was trained from.", model.name),
-        schema: schema.clone(),
-        partition_by: None,
-        no_statistics: model.entity.clone(),
-    };
-    let mut writer = job.lake.writer(&spec).await?;
-    writer.write(&RecordBatch::try_new(schema, columns)?).await?;
-    let unit = Unit { key: format!("train:{}:{}", model.name, version), fingerprint: 1 };
-    writer.commit(Replace::All, &unit, Default::default()).await?;
-    Ok(())
+    Ok(files)
 }

@@ -67,6 +67,14 @@ pub async fn lost(job: &Job) -> Result<Vec<Underway>> {
     Ok(runs.filter(|run| run.run_id != job.run_id && run.is_lost(now, &machine)).collect())
 }
 
+/// Other runs that have not ended.
+pub async fn live(job: &Job) -> Result<Vec<Underway>> {
+    let (now, machine) = (clock::now(), clock::machine());
+    let notes = job.lake.notes(FOLDER).await?;
+    let runs = notes.iter().filter_map(|(_, text)| serde_json::from_str::<Underway>(text).ok());
+    Ok(runs.filter(|run| run.run_id != job.run_id && !run.is_lost(now, &machine)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,33 +4,51 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::{cast, concat_batches, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use datafusion::common::DFSchema;
 use datafusion::common::TableReference;
-use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::{PhysicalExpr, SendableRecordBatchStream};
 use futures::StreamExt;
 
 use super::job::{Job, Pins};
 use super::{attributes, features, sql_features};
 use crate::define::inputs::{Input, mentioned};
+use crate::define::model::AssertCase;
 use crate::define::{Model, inputs};
 use crate::engine::physical;
 use crate::error::{Error, Result};
 
-/// A model's inputs, and what its segments look at besides.
+/// A model's inputs, and what its segments, groups of people and asserts look at besides.
 pub fn columns(job: &Job, model: &Model) -> Result<(Vec<Input>, Vec<Input>)> {
     let chosen = inputs::resolve(&job.project, model).map_err(crate::define::diagnostic::into_error)?;
     let mut all = chosen.clone();
-    for expression in model.segments.values() {
-        for input in mentioned(&job.project, model, expression) {
-            if !all.contains(&input) {
-                all.push(input);
-            }
+    extend(&mut all, looked_at(job, model));
+    Ok((chosen, all))
+}
+
+/// What segments, groups of people and asserts look at.
+pub fn looked_at(job: &Job, model: &Model) -> Vec<Input> {
+    let groups = model.fairness.iter().flat_map(|fairness| fairness.groups.values());
+    let asserts = model.gate.asserts.iter().filter_map(|assert| match &assert.case {
+        AssertCase::Rows { condition, .. } => Some(condition),
+        AssertCase::Entity(_) => None,
+    });
+    let mut all = Vec::new();
+    for expression in model.segments.values().chain(groups).chain(asserts) {
+        extend(&mut all, mentioned(&job.project, model, expression));
+    }
+    all
+}
+
+/// Adds inputs that are not there yet.
+pub fn extend(all: &mut Vec<Input>, more: impl IntoIterator<Item = Input>) {
+    for input in more {
+        if !all.contains(&input) {
+            all.push(input);
         }
     }
-    Ok((chosen, all))
 }
 
 /// Lake tables that the features of `inputs` are computed from.
@@ -178,6 +196,20 @@ pub async fn stored(
     model: &Model,
     spine: &RecordBatch,
 ) -> Result<RecordBatch> {
+    let stream = stored_stream(job, pins, inputs, model, spine).await?;
+    let names: Vec<String> = inputs.iter().map(Input::name).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    in_row_order(stream, &names, spine.num_rows()).await
+}
+
+/// As [`stored`], in batches as they come: rows in any order, with their number in `_row`.
+pub async fn stored_stream(
+    job: &Job,
+    pins: &Pins,
+    inputs: &[Input],
+    model: &Model,
+    spine: &RecordBatch,
+) -> Result<SendableRecordBatchStream> {
     let session = job.session()?;
     let context = session.context();
     context.register_batch("spine", keys(spine, &model.entity)?)?;
@@ -198,27 +230,42 @@ pub async fn stored(
         joins.push_str(&format!(r#" left join "{name}" on {}"#, on.join(" and ")));
     }
     let sql = format!("select {}, spine._row from spine{joins}", select.join(", "));
-    let stream = session.sql(&sql).await?.execute_stream().await?;
-    let names: Vec<String> = inputs.iter().map(Input::name).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    in_row_order(stream, &names, spine.num_rows()).await
+    Ok(session.sql(&sql).await?.execute_stream().await?)
 }
 
 /// Which rows of the vectors each segment holds: (name, mask), `all` first.
 pub fn segments(job: &Job, model: &Model, vectors: &RecordBatch) -> Result<Vec<(String, Vec<bool>)>> {
     let mut masks = vec![("all".to_string(), vec![true; vectors.num_rows()])];
-    let schema = qualified(&vectors.schema())?;
-    let session = job.session()?;
     for (name, expression) in &model.segments {
-        let context = session.context();
-        let expr = context.parse_sql_expr(expression, &schema)?;
-        let physical = physical::compile(context, expr, &schema)?;
-        let value = physical.evaluate(vectors)?.into_array(vectors.num_rows())?;
-        let mask = arrow::array::AsArray::as_boolean_opt(value.as_ref())
-            .ok_or_else(|| Error::definition(format!("segment {name} of {} is no condition", model.name)))?;
-        masks.push((name.clone(), mask.iter().map(|flag| flag == Some(true)).collect()));
+        let what = || format!("segment {name} of {}", model.name);
+        masks.push((name.clone(), Expression::new(job, expression, &vectors.schema())?.mask(vectors, what)?));
     }
     Ok(masks)
+}
+
+/// An expression over the columns of vectors, written `group.feature`.
+pub struct Expression(Arc<dyn PhysicalExpr>);
+
+impl Expression {
+    pub fn new(job: &Job, text: &str, schema: &Schema) -> Result<Expression> {
+        let (session, schema) = (job.session()?, qualified(schema)?);
+        let expr = session.context().parse_sql_expr(text, &schema)?;
+        Ok(Expression(physical::compile(session.context(), expr, &schema)?))
+    }
+
+    pub fn values(&self, vectors: &RecordBatch) -> Result<ArrayRef> {
+        Ok(self.0.evaluate(vectors)?.into_array(vectors.num_rows())?)
+    }
+
+    /// The rows for which it is true.
+    ///
+    /// # Errors
+    /// `Definition`, about `what`, if it is no condition.
+    pub fn mask(&self, vectors: &RecordBatch, what: impl Fn() -> String) -> Result<Vec<bool>> {
+        let values = self.values(vectors)?;
+        let mask = values.as_boolean_opt().ok_or_else(|| Error::definition(format!("{} is no condition", what())))?;
+        Ok(mask.iter().map(|flag| flag == Some(true)).collect())
+    }
 }
 
 /// `group.feature` columns as SQL sees them: qualified names.

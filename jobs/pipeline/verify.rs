@@ -15,6 +15,7 @@ pub mod subject;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::job::Job;
+use super::rotation;
 use crate::define::diagnostic;
 use crate::error::{Context, Error, Result};
 use proof::Proof;
@@ -22,6 +23,7 @@ use subject::Subject;
 
 /// The leakage proof of every selected definition.
 pub async fn leakage(job: &Job, entities: usize, seed: u64) -> Result<Vec<Proof>> {
+    rotation::refuse(&job.lake).await?;
     let mut proofs = Vec::new();
     for subject in kinds::subjects(job)? {
         let step = job.progress.step(subject.name());

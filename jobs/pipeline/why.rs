@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::instants;
 use super::job::{Job, instant, quoted};
+use super::rotation;
 use crate::define::map::Map;
 use crate::define::{Diagnostic, Project};
 use crate::engine::pit;
@@ -84,6 +85,7 @@ pub struct Question<'a> {
 /// # Errors
 /// Definition: an unknown feature, an entity of other keys, an instant after the night.
 pub async fn run(job: &Job, question: Question<'_>) -> Result<Answer> {
+    rotation::refuse(&job.lake).await?;
     if let Some(asked) = question.as_of.filter(|asked| *asked > job.as_of()) {
         let (asked, night) = (instants::text(asked), instants::text(job.as_of()));
         let help = "give a later --date: what is known later is not known tonight";

@@ -53,3 +53,8 @@ TABLES = (
     + [f"features/{name}" for name in GROUPS]
     + [f"sequences/{name}" for name in SEQUENCES]
 )
+
+# What promotion and scoring leave beside the scores.
+BESIDE = [
+    f"{table}/{name}" for table in ("scores_current", "gates", "differences", "fairness", "monitoring") for name in MODELS
+]

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from conftest import GROUPS, MAPS, MODELS, QUERIES, SEQUENCES, TABLES, lake
+from conftest import BESIDE, GROUPS, MAPS, MODELS, QUERIES, SEQUENCES, TABLES, lake
 from deltalake import DeltaTable
 from readers import READERS
 
@@ -41,7 +41,7 @@ def test_the_definitions_are_found():
     assert "payment_orders" in SEQUENCES
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", TABLES + BESIDE)
 def test_the_readers_agree(name):
     found = {reader: summary(read_table(lake() / name)) for reader, read_table in READERS.items()}
     expected = found.pop("deltalake")
@@ -55,7 +55,7 @@ def test_the_readers_agree(name):
             assert total == same, f"{reader}: {name}.{column}"
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", TABLES + BESIDE)
 def test_columns_are_documented_in_the_schema(name):
     fields = DeltaTable(lake() / name).schema().fields
     silent = [field.name for field in fields if not (field.metadata.get("comment") or "").strip()]
@@ -91,7 +91,8 @@ def test_scores_are_whole(model):
     for column in wanted:
         assert scores[column].null_count == 0, f"nulls in {column}"
     assert all(0 <= p <= 1 for p in scores["probability"].to_pylist())
-    assert all(0 <= s <= 100 for s in scores["score"].to_pylist())
+    if "from" in MODELS[model].get("score", {"from": 100}):
+        assert all(0 <= s <= 100 for s in scores["score"].to_pylist())
     assert len(set(scores["probability"].to_pylist())) > 10, "a model that tells nobody from anybody"
 
 
@@ -131,8 +132,9 @@ def test_decisions_follow_from_the_definition(model):
 def test_features_have_one_row_per_entity(group):
     table = read(f"features/{group}")
     entity = GROUPS[group]["entity"]
-    entities = table.select([entity] if isinstance(entity, str) else entity).to_pylist()
-    assert len({tuple(row.values()) for row in entities}) == len(entities)
+    keys = ["logical_date", *([entity] if isinstance(entity, str) else entity)]
+    entities = table.select(keys).to_pylist()
+    assert len({tuple(row.values()) for row in entities}) == len(entities), "per night"
     for name in [*GROUPS[group].get("derived", {}), *GROUPS[group].get("columns", {})]:
         assert name in table.column_names, f"{group}.{name} is declared and not stored"
 
@@ -227,3 +229,62 @@ def test_lists_become_rows(sequence):
     assert len(events) == len(expected), "pandas"
     first = pc.drop_null(pc.list_flatten(lists[names[0]].combine_chunks())).to_pylist()
     assert list(events[names[0]].dropna()) == first, "pandas"
+
+
+def rows(table: pa.Table, without: tuple[str, ...] = ()) -> Counter:
+    """Rows as texts, since lists cannot be counted."""
+    kept = [name for name in table.column_names if name not in without]
+    return Counter(repr(tuple(row.values())) for row in table.select(kept).to_pylist())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_change_feed_says_what_moved_and_nothing_else(model):
+    """The version before, less what went and plus what came, is the version now; and a row that went did not come."""
+    path = lake() / "scores_current" / model
+    current = DeltaTable(path)
+    version = current.version()
+    assert version >= 2, "`make readers` runs two nights, so that something moves"
+    before = rows(pa.table(DeltaTable(path, version=version - 1).to_pyarrow_table()))
+    after = rows(pa.table(current.to_pyarrow_table()))
+    feed = pa.table(current.load_cdf(starting_version=version, ending_version=version))
+    # The feed has its columns in an order of its own.
+    columns = current.to_pyarrow_table().column_names
+    of = {kind: Counter() for kind in ("insert", "delete", "update_preimage", "update_postimage")}
+    for row in feed.to_pylist():
+        of[row["_change_type"]][repr(tuple(row[column] for column in columns))] += 1
+    gone, come = of["delete"] + of["update_preimage"], of["insert"] + of["update_postimage"]
+    assert sum(of["update_preimage"].values()) == sum(of["update_postimage"].values()) > 0
+    assert not gone & come, "a row that did not move is told of"
+    assert before - gone + come == after
+    assert not gone - before
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_is_current_is_the_newest_night(model):
+    """Values of tonight; who scores as before keeps the night from which it is so."""
+    scores, current = read(f"scores/{model}"), read(f"scores_current/{model}")
+    night = pc.max(scores["logical_date"])
+    tonight = scores.filter(pc.equal(scores["logical_date"], night))
+    when = ("as_of", "logical_date")
+    assert rows(tonight.select(current.column_names), when) == rows(current, when)
+
+
+@pytest.mark.parametrize("model", [name for name, model in MODELS.items() if "reasons" in model])
+def test_reasons_are_declared_and_in_words(model):
+    groups = MODELS[model]["reasons"]["groups"].values()
+    sentences = {group["code"]: group["sentence"] for group in groups}
+    scores = read(f"scores/{model}")
+    most = 0
+    for codes, reasons in zip(scores["reason_codes"].to_pylist(), scores["reasons"].to_pylist(), strict=True):
+        assert len(codes) == len(set(codes)) <= MODELS[model]["reasons"].get("count", 4)
+        assert reasons == [sentences[code] for code in codes]
+        most = max(most, len(codes))
+    assert most > 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_limit_is_that_of_its_band(model):
+    declared = MODELS[model]["decisions"]
+    scores = read(f"scores/{model}")
+    for probability, limit in zip(scores["probability"].to_pylist(), scores["limit"].to_pylist(), strict=True):
+        assert limit == next(band for band in declared if probability < band.get("below", math.inf)).get("limit")

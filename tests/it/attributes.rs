@@ -58,7 +58,7 @@ fn scoring_reads_them_too() {
     lender::march(&world);
     lender::crowd(&world);
     lender::night(&world, END);
-    world.job("train", END).ok();
+    lender::live(&world, "default", END);
     let night = "2024-05-01";
     lender::applications(&world, night, &[("l9", "u1", Some("de1"), None, "2024-05-01T10:00:00Z", 100, "EUR", None)]);
     lender::night(&world, night);

@@ -10,6 +10,9 @@ use crate::incremental::project::{Pay, world};
 use crate::incremental::project::{date, deliver, pay};
 use crate::support::{Said, World, scorehouse};
 
+/// What a night does after the ingest.
+const STEPS: usize = 6;
+
 /// Twelve days: payments of the day, late ones, corrections, files delivered again, and a file without anything new.
 fn delivered() -> World {
     let world = world();
@@ -45,7 +48,7 @@ fn beside(world: &World) -> World {
 
 fn nights(world: &World, days: std::ops::Range<i128>) {
     for day in days {
-        for job in ["ingest", "tables", "features", "train", "score"] {
+        for job in ["ingest", "tables", "features", "train", "gate", "score", "monitor"] {
             world.job(job, &date(day)).ok();
         }
     }
@@ -105,7 +108,7 @@ fn a_range_is_its_nights() {
     assert_eq!(dry.json()["nights"].as_array().unwrap().len(), 8);
     assert_eq!(dry.json()["ingest"][0]["files"], 13);
     let said = backfill(&world, 4, 11, &[]).ok();
-    assert!((0..8).all(|night| steps(&said, night) == 4), "{said:#?}");
+    assert!((0..8).all(|night| steps(&said, night) == STEPS), "{said:#?}");
     same(&world, &one_by_one);
 
     let versions = world.versions();
@@ -163,6 +166,42 @@ fn killed_at_any_time_it_goes_on() {
         backfill(&world, 4, 8, &[]).ok();
         same(&world, &one_by_one);
     }
+}
+
+/// What later nights add to tables before an earlier night is trained and scored, that night does not see.
+#[test]
+fn models_decide_what_they_would_have_decided_night_by_night() {
+    let world = delivered();
+    let label = "label: {table: payments, where: amount > 50, horizon: 1d}";
+    let model = crate::torture::nights::MODEL.replace("label: {table: payments, horizon: 1d}", label);
+    world.write("models/again.yaml", &model);
+    for day in 0..12 {
+        let rows: Vec<Pay> = (0..10)
+            .map(|n| at(&format!("m{day}-{n}"), &format!("w{n}"), day, if (n * 3 + day) % 4 < 2 { 2000 } else { 8000 }))
+            .collect();
+        deliver(&world, &format!("day={}/more.parquet", date(day)), &rows);
+    }
+    let one_by_one = beside(&world);
+    nights(&one_by_one, 4..12);
+    backfill(&world, 4, 11, &[]).ok();
+    same(&world, &one_by_one);
+    for (table, columns) in
+        [("scores.again", "logical_date, user_id, probability, score, decision"), ("training_sets.again", "*")]
+    {
+        let sql = format!("select {columns} from {table} order by 1, 2, 3");
+        let (found, expected) = (world.query(&sql), one_by_one.query(&sql));
+        assert!(!expected.is_empty(), "{table} is empty");
+        let told = |rows: Vec<Value>| -> Vec<Value> {
+            let without = |mut row: Value| {
+                row.as_object_mut().unwrap().retain(|name, _| !name.contains("version") && name != "run_id");
+                row
+            };
+            rows.into_iter().map(without).collect()
+        };
+        assert_eq!(told(found), told(expected), "{table}");
+    }
+    let ways = world.query("select outputs from runs where job = 'features-ahead'");
+    assert!(ways.iter().any(|row| row["outputs"].as_str().unwrap().contains("\"nights\":7")), "{ways:#?}");
 }
 
 #[test]

@@ -258,6 +258,119 @@ fn quarantine_artifacts_and_reports_are_searched_too() {
     assert_eq!(rows(&world, "select event from registry where version = 'v1'")[0]["event"], "erased");
 }
 
+/// What leads to the keys of its rows goes first; they are known from the list then.
+#[test]
+fn killed_between_two_tables_it_still_finds_what_its_rows_led_to() {
+    let world = world();
+    night(&world, DAYS[0]);
+    let project = world.project.display().to_string();
+    let mut command =
+        crate::support::scorehouse(&["erase", "--entity", "u1", "--date", "2024-03-01", "--project", &project]);
+    command.arg("--raw").arg(world.raw()).arg("--lake").arg(world.lake());
+    command.env("SCOREHOUSE_FAILPOINT", "after-commit:tables/pay=kill");
+    assert_eq!(command.output().unwrap().status.code(), None, "it was killed");
+    erase(&world, "u1", &[]).ok();
+    assert_eq!(holding(&world.lake(), "u1"), Vec::<PathBuf>::new());
+    assert_eq!(holding(&world.lake(), "p0a"), Vec::<PathBuf>::new());
+    assert_eq!(rows(&world, "select * from tables.item").len(), 2);
+}
+
+/// A source of payments by users with these keys; the first is to be erased.
+fn users(keys: &[&str]) -> World {
+    let world = crate::small::world();
+    for (n, day) in DAYS.iter().enumerate() {
+        let at = format!("{day}T09:00:00Z");
+        let ids: Vec<String> = (0..keys.len()).map(|user| format!("p{n}x{user}")).collect();
+        let rows: Vec<_> =
+            keys.iter().zip(&ids).map(|(key, id)| (id.as_str(), Some(*key), Some(at.as_str()), 1000)).collect();
+        deliver(&world, &format!("day={day}/a.parquet"), &batch(&rows));
+    }
+    world
+}
+
+#[test]
+fn keys_that_look_alike_are_told_apart_and_odd_ones_found() {
+    for keys in [
+        ["u1", "u1-2", "x.u1", "u1ž", "u11"],
+        ["žluťoučký", "žluťoučký-2", "luťoučký", "z", "y"],
+        ["o\"neil's & <co>", "o\"neil", "neil's", "co", "&"],
+        ["a%20b c", "a%20b", "a b c", "b c", "a"],
+    ] {
+        let world = users(&keys);
+        night(&world, DAYS[1]);
+        let not = keys[0].replace('\'', "''");
+        let sql = format!("select user_id, payments_30d from features.pays where user_id <> '{not}' order by user_id");
+        let before = rows(&world, &sql);
+        assert_eq!(before.len(), 4, "{keys:?}");
+        let said = erase(&world, keys[0], &[]).ok().json();
+        assert_eq!((said["proof"]["found"].as_u64(), said["raw"].as_array().unwrap().len()), (Some(0), 3), "{said:#}");
+        assert_eq!(rows(&world, &sql), before, "{keys:?}");
+        assert!(rows(&world, &format!("select * from tables.pay where user_id = '{not}'")).is_empty());
+        night(&world, DAYS[2]);
+        assert_eq!(rows(&world, &sql).len(), 8, "two nights of four");
+        assert!(rows(&world, &format!("select * from tables.pay where user_id = '{not}'")).is_empty(), "{keys:?}");
+    }
+}
+
+#[test]
+fn a_number_is_erased_as_the_value_of_its_column_and_in_reports() {
+    let world = users(&["42", "421", "4", "2"]);
+    for file in std::fs::read_dir(world.project.join("sql/marts")).unwrap().map(|entry| entry.unwrap().path()) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replace("select id, user_id,", "select id, cast(user_id as bigint) as user_id,"))
+            .unwrap();
+    }
+    let people = "select cast(user_id as bigint) as user_id from pay where user_id is not null group by user_id\n";
+    world.write("sql/marts/people.sql", people);
+    night(&world, DAYS[1]);
+    for (file, text) in [
+        ("reports/a.csv", "score,user_id\n1,42\n"),
+        ("reports/b.csv", "score,user_id\n42,421\n"),
+        ("reports/c.html", "<th>user_id</th><td>42</td>"),
+        ("reports/d.html", "<th>rows</th><td>42</td>"),
+        ("reports/user_id=42/e.txt", "nothing"),
+    ] {
+        let path = world.lake().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let said = erase(&world, "42", &[]).ok().json();
+    let gone = serde_json::json!(["reports/a.csv", "reports/c.html", "reports/user_id=42/e.txt"]);
+    assert_eq!((&said["objects"], said["proof"]["found"].as_u64()), (&gone, Some(0)), "{said:#}");
+    assert_eq!(rows(&world, "select user_id from features.pays order by 1").len(), 3);
+    assert!(rows(&world, "select * from tables.pay where user_id = '42'").is_empty());
+}
+
+/// Rows of changes that other writers keep beside a table, a checkpoint, what a run said when it failed.
+#[test]
+fn change_data_checkpoints_and_errors_of_runs_are_searched_too() {
+    let world = world();
+    let sold = std::fs::read_to_string(world.project.join("sql/marts/sold.yaml")).unwrap();
+    let audit = "audits:\n  - {name: kind, query: \"select note from this where note like '%love%'\"}\n";
+    world.write("sql/marts/sold.yaml", &format!("{sold}{audit}"));
+    world.job("ingest", DAYS[0]).ok();
+    world.job("tables", DAYS[0]).refuses(3, &["u1"]);
+    assert!(
+        rows(&world, "select error from runs where status = 'failed'")[0]["error"].as_str().unwrap().contains("u1")
+    );
+    world.write("sql/marts/sold.yaml", &sold);
+    night(&world, DAYS[0]);
+    let table = world.lake().join("tables/pay");
+    let changes = table.join("_change_data");
+    std::fs::create_dir_all(&changes).unwrap();
+    write(&changes.join("cdc-1.parquet"), &batch(&[("p0a", Some("u1"), Some("2024-02-27T09:00:00Z"), 1)]));
+    crate::agree::run::block_on(async {
+        let lake = scorehouse::lake::Lake::open(world.lake().to_str().unwrap(), Default::default()).unwrap();
+        lake.snapshot("tables/pay").await.unwrap().unwrap().checkpoint().await.unwrap();
+    });
+    let said = erase(&world, "u1", &[]).ok().json();
+    assert_eq!(said["proof"]["found"], 0, "{said:#}");
+    assert_eq!(holding(&world.lake(), "u1"), Vec::<PathBuf>::new());
+    assert!(!changes.join("cdc-1.parquet").exists());
+    let error = rows(&world, "select error from runs where status = 'failed'")[0]["error"].to_string();
+    assert!(error.contains("[erased]"), "{error}");
+}
+
 #[test]
 fn whom_is_asked_back_where_it_is_not_clear() {
     let world = world();

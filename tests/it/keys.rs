@@ -32,7 +32,7 @@ fn a_model_of_users_reads_the_cards_of_its_decisions() {
     let stranger = ("l5", "u1", Some("de1"), Some("debit"), "2024-03-25T11:00:00Z", 100, "PLN", None);
     lender::applications(&world, "2024-03-25", &[stranger]);
     lender::night(&world, END);
-    world.job("train", END).ok();
+    lender::live(&world, "default", END);
     let rows = world.query(
         "select loan_id, cards__payments_30d as cards, cards__refused_30d as refused, payments__payments_30d as own \
          from training_sets.default where loan_id like 'l%' order by loan_id",
@@ -82,7 +82,7 @@ fn a_population_of_pairs_is_scored_from_what_is_stored() {
     lender::march(&world);
     lender::payments(&world, "2024-03-16", &[("p7", "u1", "pl1", "credit", "2024-03-16T09:00:00Z", 100, false)]);
     lender::night(&world, NIGHT);
-    world.job("train", NIGHT).ok();
+    lender::live(&world, "refusal", NIGHT);
     world.job("score", NIGHT).ok();
     let rows = world.query("select bank, card_type from scores.refusal where probability is not null order by 1, 2");
     let pair = |bank: &str, card: &str| json!({"bank": bank, "card_type": card});

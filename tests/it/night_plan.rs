@@ -184,7 +184,7 @@ fn models_are_due_or_not() {
     };
     assert_eq!(why("2024-04-30"), ("due".into(), "there is no champion".into()));
     lender::night(&world, "2024-04-30");
-    world.job("train", "2024-04-30").ok();
+    lender::live(&world, "default", "2024-04-30");
     let (way, text) = why("2024-05-01");
     assert_eq!(way, "not_due");
     assert!(text.ends_with("is 1 of 7 days old"), "{text}");

@@ -15,3 +15,4 @@ pub mod nights;
 mod points;
 mod power;
 mod shim;
+mod upkeep;

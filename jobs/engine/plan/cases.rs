@@ -1,23 +1,31 @@
 //! A table's `given`/`expect` cases, run in memory: typed from the schemas, without storage and without a registry.
+//!
+//! A keyed table's case is run twice: over all given rows at once, and as two nights would, the second merged with what
+//! the first had left. Both must give what is expected.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::{cast, concat_batches};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt64Array, new_null_array};
+use arrow::compute::{cast, concat_batches, filter_record_batch, is_null, take_record_batch};
 use arrow::datatypes::{DataType, Schema};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::TableSource;
 
 use super::catalog::Catalog;
-use super::relation::EVENT_DATE;
+use super::relation::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL};
 use super::scalars::{Row, column, equal, nullable, row_text};
+use super::versions::Merge;
 use crate::define::Table;
 use crate::define::diagnostic::Diagnostic;
-use crate::define::table::Case;
+use crate::define::table::{Case, Materialized};
+use crate::define::types::{DAY, timestamp};
 use crate::engine::session::error;
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// So many cases of a table are merged: what a merge gets wrong it gets wrong in the first.
+const MERGED: usize = 10;
 
 /// Runs every case of a table. One that does not give what it expects is a diagnostic; a table that did not compile
 /// has none, as its own diagnostics say why.
@@ -41,12 +49,25 @@ async fn run_one(catalog: &Catalog, table: &Table, (index, case): (usize, &Case)
     if out.len() > before {
         return;
     }
+    let failed = |failure: Error| {
+        let d = table.origin.at(&format!("tests.{index}"), format!("case `{}` does not run", case.name));
+        d.found(failure.to_string())
+    };
     match found(catalog, table, &given, &names).await {
         Ok(found) => out.extend(compare(table, (index, case), &names, &found, &expected)),
-        Err(failure) => {
-            let d = table.origin.at(&format!("tests.{index}"), format!("case `{}` does not run", case.name));
-            out.push(d.found(failure.to_string()));
+        Err(failure) => out.push(failed(failure)),
+    }
+    if out.len() > before || table.key.is_empty() || index >= MERGED {
+        return;
+    }
+    // As rows come night by night: what a merge leaves must be what the query makes of them all at once.
+    match merged(catalog, table, &given, &names).await {
+        Ok(found) => {
+            let differs = compare(table, (index, case), &names, &found, &expected);
+            let said = "every other given row came a night later, and the table was merged: ";
+            out.extend(differs.map(|d| Diagnostic { message: format!("{said}{}", d.message), ..d }));
         }
+        Err(failure) => out.push(failed(failure.context("merging with rows that came a night later"))),
     }
 }
 
@@ -133,6 +154,12 @@ async fn found(
     given: &HashMap<String, RecordBatch>,
     names: &[String],
 ) -> Result<Vec<ArrayRef>> {
+    let rows = rows(catalog, table, given).await?;
+    Ok(names.iter().filter_map(|name| rows.column_by_name(name)).cloned().collect())
+}
+
+/// All columns of the table, as the query makes them of these rows.
+async fn rows(catalog: &Catalog, table: &Table, given: &HashMap<String, RecordBatch>) -> Result<RecordBatch> {
     let mut sources: HashMap<String, Arc<dyn TableSource>> = HashMap::new();
     for (name, batch) in given {
         let rows = MemTable::try_new(batch.schema(), vec![vec![batch.clone()]]).map_err(error)?;
@@ -144,16 +171,46 @@ async fn found(
     let frame = DataFrame::new(planner.state().clone(), plan);
     let schema = Arc::new(frame.schema().as_arrow().clone());
     let rows = concat_batches(&schema, &frame.collect().await.map_err(error)?)?;
-    let stored = catalog.relation_schema(&table.name);
     let mut columns = Vec::new();
-    for name in names {
-        let ours = table.event_time.as_ref().filter(|_| name == EVENT_DATE).unwrap_or(name);
-        let data_type = stored.as_ref().and_then(|s| s.field_with_name(name).ok()).map(|field| field.data_type());
-        if let (Some(values), Some(data_type)) = (rows.column_by_name(ours), data_type) {
-            columns.push(cast(values, data_type)?);
+    for field in catalog.relation_schema(&table.name).iter().flat_map(|schema| schema.fields().iter()) {
+        let ours = table.event_time.as_ref().filter(|_| field.name() == EVENT_DATE).unwrap_or(field.name());
+        if let Some(values) = rows.column_by_name(ours) {
+            columns.push((field.name().clone(), cast(values, field.data_type())?, true));
         }
     }
-    Ok(columns)
+    Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
+}
+
+/// What a table holds whose rows came in two nights, every other one in the second: what is current after the merge.
+async fn merged(
+    catalog: &Catalog,
+    table: &Table,
+    given: &HashMap<String, RecordBatch>,
+    names: &[String],
+) -> Result<Vec<ArrayRef>> {
+    const NIGHTS: [i64; 2] = [DAY, 2 * DAY];
+    let first = |batch: &RecordBatch| {
+        let even = UInt64Array::from_iter_values((0..batch.num_rows() as u64).step_by(2));
+        take_record_batch(batch, &even)
+    };
+    let early = given.iter().map(|(name, batch)| Ok((name.clone(), first(batch)?))).collect::<Result<_>>()?;
+    let known = |batch: RecordBatch, night: i64| -> Result<RecordBatch> {
+        let from = TimestampMicrosecondArray::from(vec![night; batch.num_rows()]).with_timezone("UTC");
+        let until = new_null_array(&timestamp(), batch.num_rows());
+        let names = batch.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+        let ours = [(KNOWN_FROM.to_string(), Arc::new(from) as ArrayRef), (KNOWN_UNTIL.to_string(), until)];
+        let all = names.into_iter().zip(batch.columns().iter().cloned()).chain(ours);
+        Ok(RecordBatch::try_from_iter_with_nullable(all.map(|(name, column)| (name, column, true)))?)
+    };
+    let held = known(rows(catalog, table, &early).await?, NIGHTS[0])?;
+    let computed = known(rows(catalog, table, given).await?, NIGHTS[1])?;
+    let by_day = table.materialized == Materialized::Incremental;
+    let (schema, key, night) = (computed.schema(), table.key.as_slice(), NIGHTS[1]);
+    let merge = Merge { schema: schema.clone(), key, by_day, last: Some(NIGHTS[0]), night };
+    let rows = concat_batches(&schema, &merge.merge(&[held], &[computed])?.rows)?;
+    let until = rows.column_by_name(KNOWN_UNTIL).map(|until| is_null(until)).transpose()?;
+    let current = until.map_or(Ok(rows.clone()), |current| filter_record_batch(&rows, &current))?;
+    Ok(names.iter().filter_map(|name| current.column_by_name(name)).cloned().collect())
 }
 
 /// Both sides as multisets; what only one of them has, side by side.

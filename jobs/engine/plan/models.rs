@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use super::catalog::Catalog;
 use crate::define::diagnostic::Diagnostic;
 use crate::define::inputs;
-use crate::define::model::{Label, Scoring, SpineKind};
+use crate::define::model::{Anchor, Label, Scoring, SpineKind};
 use crate::define::types::timestamp;
 use crate::define::types::type_name;
 use crate::define::{Model, Project};
@@ -15,6 +15,7 @@ pub fn check(catalog: &Catalog, project: &Project, model: &Model, out: &mut Vec<
     let checks = Checks { catalog, project, model };
     checks.spine(out);
     checks.label(out);
+    checks.practice(out);
     checks.inputs(out);
     if let Scoring::Population(table) = &model.scoring
         && let Some(schema) = catalog.relation_schema(table)
@@ -65,7 +66,8 @@ impl Checks<'_> {
                     out.push(d.found(type_name(field.data_type())).expected("bool, or an integer of 0 and 1"));
                 }
             }
-            Label::Outcome { table, event_time, filter, matching, eligible, .. } => {
+            Label::Outcome { table, event_time, filter, matching, eligible, anchor, .. } => {
+                anchor.iter().for_each(|anchor| self.anchor(spine, anchor, out));
                 if let Some(eligible) = eligible {
                     self.condition(spine, eligible, "label.eligible", out);
                 }
@@ -85,6 +87,47 @@ impl Checks<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// The event that the horizon starts at.
+    fn anchor(&self, spine: &str, anchor: &Anchor, out: &mut Vec<Diagnostic>) {
+        let table = &anchor.table;
+        let Some(schema) = self.catalog.relation_schema(table) else { return };
+        self.columns(&schema, table, &anchor.matching.0, "label.anchor.match", out);
+        self.columns(&schema, table, &self.model.entity, "entity", out);
+        self.instant(&schema, table, anchor.event_time.as_deref(), "label.anchor.event_time", out);
+        if anchor.event_time.is_none() && self.project.event_time(table).is_none() {
+            let d = self.model.origin.at("label.anchor.table", format!("{table} has no event time"));
+            out.push(d.expected("`event_time`, a column of type timestamp"));
+        }
+        if let Some(filter) = &anchor.filter {
+            self.condition(table, filter, "label.anchor.where", out);
+        }
+        if let Some(spine_schema) = self.catalog.relation_schema(spine) {
+            let both = anchor.matching.0.iter().map(|column| (column, "label.anchor.match"));
+            for (column, path) in both.chain(self.model.entity.iter().map(|column| (column, "entity"))) {
+                self.columns(&spine_schema, spine, std::slice::from_ref(column), path, out);
+                self.same_type((spine, &spine_schema), (table, &schema), column, path, out);
+            }
+        }
+    }
+
+    /// Expressions over the spine row: what it weighs, and whether it was accepted.
+    fn practice(&self, out: &mut Vec<Diagnostic>) {
+        let spine = self.spine_table();
+        if let Some(weight) = &self.model.weight {
+            let place = (&self.model.origin, "weight.column");
+            let what = format!("over a row of {spine}");
+            let found = self.catalog.check_expression(spine, &weight.column, place, &what, out);
+            if let Some(found) = found.filter(|found| !found.is_numeric()) {
+                let d = self.model.origin.at("weight.column", "a weight is a number");
+                let found = format!("{}, which is of type {}", weight.column, type_name(&found));
+                out.push(d.found(found).expected("a number of at least 0"));
+            }
+        }
+        if let Some(reject) = &self.model.reject_inference {
+            self.condition(spine, &reject.accepted, "reject_inference.accepted", out);
         }
     }
 

@@ -1,18 +1,22 @@
 //! Whom to erase: the entity's column, its keys as raw files and as tables have them, and the keys of its rows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
+use datafusion::functions::expr_fn::strpos;
 use datafusion::logical_expr::{Expr, lit};
 
+use super::needle::is_number;
 use crate::clock;
 use crate::define::source::Pii;
 use crate::define::{Project, Source};
 use crate::error::{Error, Result};
 use crate::pipeline::ingest::pseudonym;
 use crate::pipeline::job::{Job, quoted};
+use crate::pipeline::suppression::Suppressions;
 
 /// An entity.
 #[derive(Debug, Clone)]
@@ -26,6 +30,11 @@ pub struct Subject {
     pub linked: BTreeMap<String, BTreeSet<String>>,
     /// Which sources those are.
     pub sources: BTreeSet<String>,
+    /// Keys of other entities that have this one in them.
+    pub others: BTreeSet<String>,
+    /// The suppression list, if the entity is on it: an earlier run has begun, and the rows that lead to its keys may be
+    /// gone already.
+    pub listed: Option<Arc<Suppressions>>,
 }
 
 impl Subject {
@@ -58,8 +67,18 @@ impl Subject {
             })?;
             keys.insert(pseudonym(&key, secret.as_bytes())?);
         }
-        let mut subject = Subject { column, key, keys, linked: BTreeMap::new(), sources: BTreeSet::new() };
+        let mut subject = Subject {
+            column,
+            key,
+            keys,
+            linked: BTreeMap::new(),
+            sources: BTreeSet::new(),
+            others: BTreeSet::new(),
+            listed: None,
+        };
         subject.link(job).await?;
+        subject.link_again(job).await?;
+        subject.look_alikes(job).await?;
         Ok(subject)
     }
 
@@ -114,6 +133,56 @@ impl Subject {
                 self.linked.entry(key.clone()).or_default().extend(values);
             }
         }
+        Ok(())
+    }
+
+    /// Keys of its rows that an earlier run found, and listed.
+    async fn link_again(&mut self, job: &Job) -> Result<()> {
+        let session = job.session()?;
+        let list = Suppressions::load(&job.lake, &session).await?;
+        if !list.holds(&self.column, &self.key)? {
+            return Ok(());
+        }
+        for name in job.project.relations() {
+            let Some(snapshot) = job.lake.snapshot(&format!("tables/{name}")).await? else { continue };
+            for column in list.columns().filter(|column| *column != self.column) {
+                if snapshot.schema().field_with_name(column).is_err() {
+                    continue;
+                }
+                let text = datafusion::logical_expr::cast(Expr::from(quoted(column)), DataType::Utf8);
+                let rows = session.context().read_table(snapshot.provider()?)?;
+                for batch in rows.select(vec![text.alias("key")])?.distinct()?.collect().await? {
+                    for value in batch.column(0).as_string::<i32>().iter().flatten() {
+                        if list.holds(column, value)? {
+                            self.linked.entry(column.to_string()).or_default().insert(value.to_string());
+                        }
+                    }
+                }
+            }
+        }
+        self.listed = Some(Arc::new(list));
+        Ok(())
+    }
+
+    /// Keys that only look like this one, such as `u1-2` beside `u1`.
+    async fn look_alikes(&mut self, job: &Job) -> Result<()> {
+        // A number is only looked for as the value of its column.
+        let keys: Vec<&String> = self.keys.iter().filter(|key| !is_number(key)).collect();
+        let session = job.session()?;
+        for name in job.project.relations().filter(|_| !keys.is_empty()) {
+            let Some(snapshot) = job.lake.snapshot(&format!("tables/{name}")).await? else { continue };
+            if snapshot.schema().field_with_name(&self.column).is_err() {
+                continue;
+            }
+            let text = datafusion::logical_expr::cast(Expr::from(quoted(&self.column)), DataType::Utf8);
+            let holds = keys.iter().map(|key| strpos(text.clone(), lit((*key).clone())).gt(lit(0)));
+            let holds = holds.reduce(Expr::or).unwrap_or_else(|| lit(false));
+            let rows = session.context().read_table(snapshot.provider()?)?.filter(holds)?;
+            for batch in rows.select(vec![text.alias("key")])?.distinct()?.collect().await? {
+                self.others.extend(batch.column(0).as_string::<i32>().iter().flatten().map(String::from));
+            }
+        }
+        self.others.retain(|other| !self.keys.contains(other));
         Ok(())
     }
 }

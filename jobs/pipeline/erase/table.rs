@@ -1,11 +1,9 @@
 //! Taking an entity out of one table, its history included.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::compute::{filter_record_batch, not};
-use chrono::TimeDelta;
 use futures::StreamExt;
 use serde_json::{Map, Value, json};
 
@@ -18,9 +16,6 @@ use crate::error::{Context, Error, Result};
 use crate::lake::{Replace, Snapshot, Unit};
 use crate::pipeline::job::{Job, fingerprint};
 
-/// How old a file of no version must be to be removed: younger ones may be of a job under way.
-const SETTLED: TimeDelta = TimeDelta::hours(1);
-
 /// Versions of a table before and after it was rewritten, by the table's name as an input.
 pub type Versions = BTreeMap<String, (u64, u64)>;
 
@@ -29,11 +24,11 @@ pub fn rule(job: &Job, subject: &Subject, snapshot: &Snapshot) -> Rule {
     let columns: BTreeSet<String> = snapshot.schema().fields().iter().map(|field| field.name().clone()).collect();
     let column = subject.column_of(&job.project, snapshot.table(), &columns).map(str::to_string);
     let values = column.as_deref().and_then(|column| subject.values_of(column)).cloned();
-    let fields = match snapshot.table().starts_with("quarantine/") {
-        true => subject.suppressed(),
-        false => BTreeMap::new(),
+    let (fields, listed) = match snapshot.table().starts_with("quarantine/") {
+        true => (subject.suppressed(), subject.listed.clone()),
+        false => (BTreeMap::new(), None),
     };
-    Rule { needle: needle(subject), column: column.zip(values), fields }
+    Rule { needle: needle(subject), of_table: true, column: column.zip(values), fields, listed }
 }
 
 /// Takes the entity out of a table; `None` if it never was in it.
@@ -71,7 +66,11 @@ pub async fn erase(
     if dry_run {
         return Ok((!held.is_empty()).then_some(erased));
     }
-    let version = rewrite(job, &snapshot, &rule, paths, said).await.with_context(doing)?;
+    let states = held.iter().any(|scanned| scanned.found.states > 0 && live.contains_key(&scanned.object.name));
+    let version = match states {
+        true => drop_states(job, &snapshot).await.with_context(doing)?,
+        false => rewrite(job, &snapshot, &rule, paths, said).await.with_context(doing)?,
+    };
     if let Some(name) = table.strip_prefix("tables/") {
         versions.insert(name.to_string(), (snapshot.version(), version));
     }
@@ -103,22 +102,34 @@ async fn rewrite(
     let said: Value = serde_json::from_str(&rule.needle.taken_out(&Value::Object(said).to_string()))?;
     let mut said = said.as_object().cloned().unwrap_or_default();
     said.insert("erased".into(), json!({"files": paths.len(), "run_id": job.run_id}));
-    let unit = Unit { key: format!("erase:{}", snapshot.table()), fingerprint: fingerprint(&[&job.run_id]) };
-    let outcome = writer.commit(Replace::Files { paths, rows_stay: false }, &unit, said).await?;
+    let outcome = writer.commit(Replace::Files { paths, rows_stay: false }, &unit(job, snapshot), said).await?;
     Ok(outcome.version())
 }
 
-/// Nothing but this version can be read afterwards.
-async fn forget(job: &Job, table: &str, version: u64) -> Result<()> {
+/// States of others that quote the entity: bytes in which nothing can be replaced. Without rows, and not saying of which
+/// night they are, they have the next night compute from all rows and leave new ones.
+async fn drop_states(job: &Job, snapshot: &Snapshot) -> Result<u64> {
+    let writer = snapshot.rewriter(false).await?;
+    let said = Map::from_iter([("erased".to_string(), json!({"run_id": job.run_id}))]);
+    Ok(writer.commit(Replace::All, &unit(job, snapshot), said).await?.version())
+}
+
+fn unit(job: &Job, snapshot: &Snapshot) -> Unit {
+    Unit { key: format!("erase:{}", snapshot.table()), fingerprint: fingerprint(&[&job.run_id]) }
+}
+
+/// Nothing but this version can be read afterwards, and nothing else is there: no other job is under way whose files these
+/// could be.
+pub async fn forget(job: &Job, table: &str, version: u64) -> Result<()> {
     let snapshot = job.lake.snapshot_at(table, version).await?;
     let snapshot = snapshot.ok_or_else(|| Error::temporary(format!("version {version} went away: run this again")))?;
     snapshot.checkpoint().await?;
-    let obsolete = job.lake.history(table).await?.obsolete(version, clock::now() - SETTLED).await?;
+    let obsolete = job.lake.history(table).await?.obsolete(version, clock::now() + chrono::TimeDelta::days(1)).await?;
     obsolete.remove(&job.lake).await
 }
 
 /// Where a commit says that it was made from the version before an erasure, it is now made from the one after.
-fn follow(said: &mut Map<String, Value>, versions: &Versions) -> bool {
+pub fn follow(said: &mut Map<String, Value>, versions: &Versions) -> bool {
     let Some(inputs) = said.get_mut("inputs").and_then(Value::as_object_mut) else { return false };
     let mut follows = false;
     for (name, version) in inputs {
@@ -134,9 +145,6 @@ fn follow(said: &mut Map<String, Value>, versions: &Versions) -> bool {
 
 fn without(rule: &Rule, batch: &RecordBatch) -> Result<RecordBatch> {
     let kept = filter_record_batch(batch, &not(&rule.rows(batch)?)?)?;
-    let columns = kept.columns().iter().map(|column| match rule.taken_out(column) {
-        Some(texts) => Arc::new(texts) as ArrayRef,
-        None => Arc::clone(column),
-    });
-    Ok(RecordBatch::try_new(kept.schema(), columns.collect())?)
+    let columns = kept.columns().iter().map(|column| rule.taken_out(column));
+    Ok(RecordBatch::try_new(kept.schema(), columns.collect::<Result<_>>()?)?)
 }

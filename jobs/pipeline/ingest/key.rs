@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::job::hex;
 
 /// Shorter keys can be found by trying.
-const LEAST_BYTES: usize = 16;
+pub(super) const LEAST_BYTES: usize = 16;
 
 /// What to record of the key with the rows of a source; `None` where nothing is pseudonymised.
 ///
@@ -26,18 +26,19 @@ pub(super) fn fingerprint(night: &Night<'_>, source: &Source, manifest: &Manifes
         return Ok(None);
     }
     let variable = night.pii_variable;
-    let help = "help: use the same key every night, or pseudonyms will not join";
+    let help = "help: use the same key every night, or pseudonyms will not join; `maintain --rotate-key` changes it";
     let Some(key) = &night.pii_key else {
         return Err(Error::definition(format!(
             "columns are to be pseudonymised and there is no key\n  expected: one in the environment variable \
-             {variable}\n  {help}"
+             {variable}, UTF-8 text of {LEAST_BYTES} bytes or more\n  {help}"
         )));
     };
-    if key.len() < LEAST_BYTES {
+    // Blanks around it are easily lost, and no secret.
+    if key.trim_ascii().len() < LEAST_BYTES {
         return Err(Error::definition(format!(
             "the key of pseudonyms in {variable} is too short\n  found: {} bytes\n  expected: {LEAST_BYTES} or more\n  \
              {help}",
-            key.len()
+            key.trim_ascii().len()
         )));
     }
     let Some(earlier) = manifest.keyed() else {
@@ -55,7 +56,8 @@ pub(super) fn fingerprint(night: &Night<'_>, source: &Source, manifest: &Manifes
     Ok(Some(recorded.to_string()))
 }
 
-fn salted(key: &[u8], salt: &str) -> Result<String> {
+/// A fingerprint, from which the key cannot be told.
+pub(super) fn salted(key: &[u8], salt: &str) -> Result<String> {
     let mac = Hmac::<Sha256>::new_from_slice(key);
     let mut mac = mac.map_err(|e| Error::definition(format!("the key of pseudonyms: {e}")))?;
     mac.update(b"scorehouse: fingerprint of the key of pseudonyms\0");

@@ -14,6 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 use super::chunks::chunks;
+use super::form::guarded;
 use super::inspect::{self, Inspected};
 use super::manifest::{Entry, INFO, Manifest, Seen};
 use super::quarantine::{self, Bad, BadRows};
@@ -21,6 +22,7 @@ use super::rows::{RowReader, Rows};
 use super::versions::{Incoming, Layout, Merged, Stopped, merge};
 use super::{Known, KnownFrom, Night, SourceReport};
 use crate::define::Source;
+use crate::define::identity::is_identifier;
 use crate::define::source::Unreadable;
 use crate::engine::plan::EVENT_DATE;
 use crate::error::{Error, Kind, Result};
@@ -169,10 +171,10 @@ impl<'a> Loader<'a> {
     }
 
     fn spec(&self) -> TableSpec {
-        let private =
-            self.source.columns.iter().filter(|(name, column)| {
-                column.pii.is_some() || self.source.key.contains(name) || name.ends_with("_id")
-            });
+        let private = self.source.columns.iter().filter(|(name, column)| {
+            let is_key = self.source.key.contains(name) || self.night.entities.contains(*name);
+            column.pii.is_some() || is_identifier(name) || is_key
+        });
         TableSpec {
             name: format!("tables/{}", self.source.name),
             description: self.source.description.clone(),
@@ -240,7 +242,11 @@ impl<'a> Loader<'a> {
     }
 
     async fn look(&self, raw: RawFile, is_new: bool) -> Result<(RawFile, String, bool, Result<Inspected>)> {
-        let bytes = self.night.raw.read(&raw.path).await?;
+        let bytes = match self.night.raw.read(&raw.path).await {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == Kind::Data => return Ok((raw, String::new(), is_new, Err(e))),
+            Err(e) => return Err(e),
+        };
         let (source, path) = (self.source.clone(), raw.path.clone());
         let checksum = inspect::checksum(&bytes);
         let inspected = guarded(move || inspect::inspect(&source, &path, bytes)).await;
@@ -471,7 +477,7 @@ impl<'a> Loader<'a> {
         match replace {
             Replace::Nothing => false,
             Replace::Partitions(partitions) => !partitions.is_empty(),
-            Replace::All | Replace::Files { .. } => true,
+            Replace::All | Replace::Files { .. } | Replace::Renamed { .. } => true,
         }
     }
 }
@@ -517,12 +523,6 @@ fn conflict(stopped: Stopped, files: &[File]) -> Error {
             ))
         }
     }
-}
-
-/// As [`blocking`], for code that other people's files are given to: that it panics is the file's fault.
-async fn guarded<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|e| Err(Error::data(format!("the reader gave the file up ({e})\n  help: deliver it again"))))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

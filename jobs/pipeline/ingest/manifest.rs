@@ -144,6 +144,11 @@ impl Manifest {
         contents
     }
 
+    /// What was ingested of a source.
+    pub(super) fn ingested<'a>(&'a self, source: &'a str) -> impl Iterator<Item = &'a Entry> {
+        self.of(source).filter(|entry| entry.is_ingested())
+    }
+
     fn of<'a>(&'a self, source: &'a str) -> impl Iterator<Item = &'a Entry> {
         self.entries.iter().filter(move |entry| entry.source == source)
     }
@@ -162,7 +167,8 @@ impl Manifest {
             description: "The raw files that were ingested, and what became of their rows.".into(),
             schema: schema(),
             partition_by: None,
-            no_statistics: Vec::new(),
+            // Errors may quote rows.
+            no_statistics: vec!["error".into()],
         };
         let mut writer = lake.writer(&spec).await?;
         writer.write(&batch(self.recorded, new)?).await?;

@@ -116,7 +116,7 @@ impl RowReader {
     }
 
     /// All declared columns, converted and derived, and what was lost on the way.
-    fn whole(&self, batch: &RecordBatch) -> Result<(RecordBatch, Faults)> {
+    pub(super) fn whole(&self, batch: &RecordBatch) -> Result<(RecordBatch, Faults)> {
         let mut faults = Faults::default();
         let mut columns = Vec::with_capacity(self.raw.fields().len());
         for (name, column) in self.source.raw_columns() {

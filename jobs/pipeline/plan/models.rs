@@ -9,8 +9,8 @@ use crate::pipeline::train::{Due, due};
 pub async fn plan(job: &Job) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     for model in job.project.models.values() {
-        let events = registry::events(job, &model.name).await?;
-        let (way, why) = match due(model, registry::champion(&events), job.date) {
+        let history = registry::history(job, &model.name).await?;
+        let (way, why) = match due(model, history.champion(), job.date) {
             Due::Yes(why) => (Way::Due, why),
             Due::No(why) => (Way::NotDue, why),
         };

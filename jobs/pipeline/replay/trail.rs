@@ -48,6 +48,11 @@ impl Commit {
     }
 }
 
+/// Whether a commit is of several nights, this among them.
+fn of_nights(info: &Map<String, Value>, date: &str) -> bool {
+    info.get("nights").and_then(Value::as_array).is_some_and(|nights| nights.iter().any(|night| night == date))
+}
+
 impl<'a> Trail<'a> {
     pub fn new(job: &'a Job) -> Trail<'a> {
         Trail { job, steps: Vec::new(), missing: Vec::new() }
@@ -72,7 +77,7 @@ impl<'a> Trail<'a> {
         let is = |info: &Map<String, Value>| {
             let text = |key: &str| info.get(key).and_then(Value::as_str);
             text("job").is_some_and(|job| jobs.contains(&job))
-                && (!night || text("logical_date") == Some(&date))
+                && (!night || text("logical_date") == Some(&date) || of_nights(info, &date))
                 && run.is_none_or(|run| text("run_id") == Some(run))
         };
         let found = of.commit_where(is).await?;

@@ -21,7 +21,7 @@ use crate::error::{Context, Error, Result};
 use crate::pipeline::features;
 use crate::pipeline::features::definition::Definition;
 use crate::pipeline::job::{Job, Pins};
-use crate::pipeline::{sql_features, vectors};
+use crate::pipeline::{rotation, sql_features, vectors};
 
 /// What was compared, and every column that differs.
 #[derive(Debug, Serialize)]
@@ -50,6 +50,7 @@ pub struct Mismatch {
 
 /// Computes the night's features of a few entities, and compares them with what is stored.
 pub async fn compare(job: &Job, entities: usize, seed: u64) -> Result<Vec<Compared>> {
+    rotation::refuse(&job.lake).await?;
     let mut compared = Vec::new();
     for definition in Definition::all(job) {
         let path = definition.path();

@@ -83,7 +83,8 @@ pub fn assert_same(found: &Dump, expected: &Dump, when: &str) {
 }
 
 /// Each table as it was before the night, or as it is after, or created and still empty: nothing in between. What audits
-/// found comes table by table.
+/// found comes table by table; what became of a model comes by commits, of which each is its events of one kind: a version
+/// is trained, and then judged.
 #[track_caller]
 pub fn assert_whole(found: &Dump, before: &Dump, after: &Dump, when: &str) {
     let (found, before, after) = (commits(found), commits(before), commits(after));
@@ -100,6 +101,7 @@ fn commits(dump: &Dump) -> Dump {
     for (name, rows) in dump {
         let of = |row: &str| match name.as_str() {
             "audits" => row.split(' ').find(|cell| cell.starts_with("table=")).unwrap_or_default().to_string(),
+            "registry" => if row.contains(" event=trained ") { "trained" } else { "judged" }.to_string(),
             _ => String::new(),
         };
         commits.entry(format!("{name} ")).or_default();

@@ -17,7 +17,7 @@ const KILLS: usize = 12;
 /// How often a night is killed at most before it may end.
 const IN_A_ROW: usize = 3;
 
-fn number(variable: &str) -> Option<u64> {
+pub fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 

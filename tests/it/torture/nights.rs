@@ -21,6 +21,7 @@ inputs: [pays.*]
 head: {kind: lightgbm, rounds: 4, early_stopping: 0, params: {min_data_in_leaf: 2, min_data_in_bin: 1}}
 validation: {kind: cross_validation, folds: 2}
 decisions: [{action: wait, below: 0.5}, {action: write}]
+gate: {checks: {rank_agreement: {min: -1}, action_changes: {max: 1}, coverage: {min: 0}}}
 retrain: 2d
 ";
 
@@ -68,10 +69,22 @@ impl Nights {
 
     pub fn command(&self, night: usize, lake: &Path) -> Command {
         let mut command = scorehouse(&["nightly", "--json", "--date", &date(night)]);
+        self.place(&mut command, night, lake);
+        command
+    }
+
+    /// This project and lake, and the raw files as a night finds them.
+    pub fn place(&self, command: &mut Command, night: usize, lake: &Path) {
         command.arg("--project").arg(self.project()).arg("--lake").arg(lake);
         command.arg("--raw").arg(self.raw(night));
         command.env_remove("SCOREHOUSE_FAILPOINT");
-        command
+    }
+
+    /// A profile that keeps history for so long.
+    pub fn profile(&self, retention: &str) -> PathBuf {
+        let path = self.dir.path().join(format!("keeps-{retention}.yaml"));
+        std::fs::write(&path, format!("lake: lake\nraw: raw\nreplay_retention: {retention}\n")).unwrap();
+        path
     }
 
     /// The raw files as a night finds them.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::Command;
 
 use super::compare::{assert_same, assert_whole, dump};
 use super::kills::every_run_is_accounted_for;
@@ -16,19 +17,26 @@ const NIGHT: usize = 2;
 fn places(night: usize, of: &str) -> Vec<String> {
     let dir = NIGHTLY.lake(night);
     let lake = dir.path().join("lake");
-    let said = said(NIGHTLY.command(night, &lake).env("SCOREHOUSE_FAILPOINT", "any=trace").output().unwrap());
+    let places = traced(NIGHTLY.command(night, &lake), &lake);
+    let places: Vec<String> = places.into_iter().filter(|place| place.contains(of)).collect();
+    assert!(places.len() > 10, "{places:#?}");
+    places
+}
+
+/// The places that a job comes through, each once, in order.
+pub fn traced(mut command: Command, lake: &Path) -> Vec<String> {
+    let said = said(command.env("SCOREHOUSE_FAILPOINT", "any=trace").output().unwrap());
     let mut seen = BTreeSet::new();
     let reached = said.stderr.lines().filter_map(|line| line.split_once("reached ")).map(|(_, place)| place.trim());
     let below = lake.display().to_string();
     // Names of data files are new each time: their directories say enough.
     let place = |place: &str| {
         let place = place.replace(&format!("{below}/"), "");
-        place.split_once("part-").map_or(place.clone(), |(directory, _)| directory.to_string())
+        let cut = ["part-", "packed-", "cdc-"].iter().find_map(|name| place.split_once(name));
+        cut.map_or(place.clone(), |(directory, _)| directory.to_string())
     };
-    let all = reached.map(place).filter(|place| place.contains(of) && !place.contains("running/"));
-    let places: Vec<String> = all.filter(|place| seen.insert(place.clone())).collect();
-    assert!(places.len() > 10, "{}", said.stderr);
-    places
+    let all = reached.map(place).filter(|place| !place.contains("running/"));
+    all.filter(|place| seen.insert(place.clone())).collect()
 }
 
 fn at(place: &str, action: &str, lake: &Path) -> (Option<i32>, Said) {

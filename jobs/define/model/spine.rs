@@ -1,0 +1,219 @@
+//! Whose rows a model learns from and scores, and when the label of a row is true.
+
+use serde::{Deserialize, Serialize};
+
+use crate::define::diagnostic::Diagnostic;
+use crate::define::types::{Duration, OneOrMany};
+use crate::define::yaml::Origin;
+
+/// The (entity, as_of) rows a model learns from.
+#[derive(Debug, Clone, Serialize)]
+pub struct Spine {
+    pub kind: SpineKind,
+    pub filter: Option<String>,
+    /// More rows than this are sampled down, with the seed.
+    pub max_rows: Option<usize>,
+    pub seed: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub enum SpineKind {
+    /// A row of a table is a decision.
+    Events { table: String, as_of: Option<String>, key: Vec<String>, attributes: Vec<String> },
+    /// Everybody, every so often.
+    Grid { population: String, every: Duration, history: Duration },
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub enum Label {
+    /// 1 if such a row falls in [start, start + horizon), where start is as_of, or the anchor's event.
+    Outcome {
+        table: String,
+        event_time: Option<String>,
+        filter: Option<String>,
+        /// Spine key columns that the outcome must carry too.
+        matching: Vec<String>,
+        horizon: Duration,
+        delay: Duration,
+        /// SQL over the spine row.
+        eligible: Option<String>,
+        anchor: Option<Anchor>,
+    },
+    /// A column of the spine's own table.
+    Column { column: String, known_after: Duration },
+}
+
+/// The first event of a table at or after as_of, within so long: the horizon starts there. A row without one has no
+/// label.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Anchor {
+    pub table: String,
+    pub event_time: Option<String>,
+    #[serde(default, rename = "match")]
+    pub matching: OneOrMany,
+    #[serde(rename = "where")]
+    pub filter: Option<String>,
+    pub within: Duration,
+}
+
+impl Label {
+    /// How long after as_of the label of a row is known at the latest, in microseconds.
+    pub fn known_after(&self) -> i64 {
+        match self {
+            Label::Outcome { horizon, delay, anchor, .. } => {
+                horizon.micros() + delay.micros() + anchor.as_ref().map_or(0, |anchor| anchor.within.micros())
+            }
+            Label::Column { known_after, .. } => known_after.micros(),
+        }
+    }
+}
+
+/// How much each training row counts: SQL over the spine row, such as the inverse of a propensity.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Weight {
+    pub column: String,
+    /// Larger weights are cut to this one.
+    pub max: Option<f64>,
+}
+
+/// Whom a night scores.
+#[derive(Debug, Clone, Serialize)]
+pub enum Scoring {
+    /// Every row of a table, at the night's as_of.
+    Population(String),
+    /// The decisions of the event spine in the last so long.
+    Applications(Duration),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSpine {
+    table: Option<String>,
+    as_of: Option<String>,
+    #[serde(default)]
+    key: OneOrMany,
+    #[serde(default)]
+    attributes: Vec<String>,
+    every: Option<Duration>,
+    history: Option<Duration>,
+    population: Option<String>,
+    #[serde(rename = "where")]
+    filter: Option<String>,
+    max_rows: Option<usize>,
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLabel {
+    table: Option<String>,
+    event_time: Option<String>,
+    #[serde(rename = "where")]
+    filter: Option<String>,
+    #[serde(default, rename = "match")]
+    matching: OneOrMany,
+    horizon: Option<Duration>,
+    delay: Option<Duration>,
+    eligible: Option<String>,
+    anchor: Option<Anchor>,
+    column: Option<String>,
+    known_after: Option<Duration>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawScoring {
+    population: Option<String>,
+    applications: Option<Duration>,
+}
+
+pub(super) fn spine(raw: RawSpine, origin: &Origin, out: &mut Vec<Diagnostic>) -> Option<Spine> {
+    let kind = match (raw.table, raw.population) {
+        (Some(table), None) if raw.every.is_none() && raw.history.is_none() => {
+            SpineKind::Events { table, as_of: raw.as_of, key: raw.key.0, attributes: raw.attributes }
+        }
+        (None, Some(population)) if raw.attributes.is_empty() && raw.as_of.is_none() => {
+            match (raw.every, raw.history) {
+                (Some(every), Some(history)) if every.micros() > 0 => SpineKind::Grid { population, every, history },
+                _ => {
+                    out.push(origin.at("spine", "a grid lacks its dates").expected("a positive `every` and `history`"));
+                    return None;
+                }
+            }
+        }
+        _ => {
+            let expected = "`table` (with as_of, key, attributes), or `population` with `every` and `history`";
+            out.push(origin.at("spine", "a spine is a table of decisions or a grid, not both").expected(expected));
+            return None;
+        }
+    };
+    Some(Spine { kind, filter: raw.filter, max_rows: raw.max_rows, seed: raw.seed.unwrap_or(1) })
+}
+
+pub(super) fn label(raw: RawLabel, origin: &Origin, out: &mut Vec<Diagnostic>) -> Option<Label> {
+    match (raw.table, raw.column, raw.horizon, raw.known_after) {
+        (Some(table), None, Some(horizon), None) if horizon.micros() > 0 => {
+            if raw.anchor.as_ref().is_some_and(|anchor| anchor.within.micros() == 0) {
+                let d = origin.at("label.anchor.within", "no event lies within no time");
+                out.push(d.found("0").expected("how long after as_of the anchor may be, such as 30d"));
+            }
+            Some(Label::Outcome {
+                table,
+                event_time: raw.event_time,
+                filter: raw.filter,
+                matching: raw.matching.0,
+                horizon,
+                delay: raw.delay.unwrap_or(Duration::days(0)),
+                eligible: raw.eligible,
+                anchor: raw.anchor,
+            })
+        }
+        (None, Some(column), None, Some(known_after)) => Some(Label::Column { column, known_after }),
+        _ => {
+            let expected = "`table` with a positive `horizon`, or `column` with `known_after`";
+            out.push(
+                origin.at("label", "a label is an outcome in a horizon or a column of the spine").expected(expected),
+            );
+            None
+        }
+    }
+}
+
+pub(super) fn weight(weight: Option<&Weight>, origin: &Origin, out: &mut Vec<Diagnostic>) {
+    if let Some(max) = weight.and_then(|weight| weight.max)
+        && !(max > 0.0 && max.is_finite())
+    {
+        out.push(origin.at("weight.max", "a bound of weights").found(max.to_string()).expected("a positive number"));
+    }
+}
+
+pub(super) fn scoring(
+    raw: Option<RawScoring>,
+    spine: Option<&Spine>,
+    origin: &Origin,
+    out: &mut Vec<Diagnostic>,
+) -> Option<Scoring> {
+    let spine = spine?;
+    let given = raw.map(|r| (r.population, r.applications));
+    match (given, &spine.kind) {
+        (None, SpineKind::Grid { population, .. }) => Some(Scoring::Population(population.clone())),
+        (None, SpineKind::Events { .. }) => Some(Scoring::Applications(Duration::days(1))),
+        (Some((None, Some(window))), SpineKind::Events { .. }) => Some(Scoring::Applications(window)),
+        (Some((Some(table), None)), SpineKind::Events { attributes, .. }) if attributes.is_empty() => {
+            Some(Scoring::Population(table))
+        }
+        (Some((Some(table), None)), SpineKind::Grid { .. }) => Some(Scoring::Population(table)),
+        (Some((Some(_), None)), SpineKind::Events { .. }) => {
+            let d = origin.at("scoring", "a model with spine attributes cannot score a population");
+            out.push(d.help("a population has no attributes: score `applications`, or drop `spine.attributes`"));
+            None
+        }
+        _ => {
+            let expected = "`population: <table>`, or `applications: <duration>` with a table as spine";
+            out.push(origin.at("scoring", "whom to score is not clear").expected(expected));
+            None
+        }
+    }
+}
