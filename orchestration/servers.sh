@@ -86,16 +86,24 @@ serve_s3() {
     install_s3
     : "${AWS_ACCESS_KEY_ID:?names the key of the server to be started}" "${AWS_SECRET_ACCESS_KEY:?is its secret}"
     read -r -a ports <<<"$(free_ports 8)"
-    (umask 077 && printf '{"identities": [{"name": "scorehouse", "credentials": [{"accessKey": "%s", "secretKey": "%s"}],
- "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}\n' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" >"$dir/keys.json")
+    local who='{"name": "scorehouse", "credentials": [{"accessKey": "%s", "secretKey": "%s"}],'
+    local may='"actions": ["Admin", "Read", "Write", "List", "Tagging"]}'
+    (
+        umask 077
+        # shellcheck disable=SC2059
+        printf "{\"identities\": [$who $may]}\n" "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" >"$dir/keys.json"
+    )
     mkdir -p "$dir/data"
     # One volume at a time is enough; no telemetry; a bucket that is not there is not made by writing to it.
-    WEED_MASTER_VOLUME_GROWTH_COPY_1=1 "$weed" -logtostderr=true server -dir="$dir/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
-        -master.telemetry=false -master.volumeSizeLimitMB=1024 -volume.max=100 \
-        -master.port="${ports[0]}" -master.port.grpc="${ports[1]}" -volume.port="${ports[2]}" -volume.port.grpc="${ports[3]}" \
+    WEED_MASTER_VOLUME_GROWTH_COPY_1=1 "$weed" -logtostderr=true server \
+        -dir="$dir/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
+        -master.port="${ports[0]}" -master.port.grpc="${ports[1]}" -master.telemetry=false \
+        -master.volumeSizeLimitMB=1024 \
+        -volume.port="${ports[2]}" -volume.port.grpc="${ports[3]}" -volume.max=100 -volume.preStopSeconds=0 \
         -filer -filer.port="${ports[4]}" -filer.port.grpc="${ports[5]}" -filer.localSocket="$dir/filer.sock" \
-        -s3 -s3.port="${ports[6]}" -s3.port.grpc="${ports[7]}" -s3.localSocket="$dir/s3.sock" -s3.port.iceberg=0 \
-        -s3.port.lance=0 -s3.autoCreateBucket=false -volume.preStopSeconds=0 -s3.config="$dir/keys.json" </dev/null >"$dir/server.log" 2>&1 &
+        -s3 -s3.port="${ports[6]}" -s3.port.grpc="${ports[7]}" -s3.localSocket="$dir/s3.sock" \
+        -s3.port.iceberg=0 -s3.port.lance=0 -s3.autoCreateBucket=false -s3.config="$dir/keys.json" \
+        </dev/null >"$dir/server.log" 2>&1 &
     server=$!
     endpoint=http://127.0.0.1:${ports[6]}
     wait_for "$endpoint"
@@ -122,7 +130,11 @@ serve_azure() {
     server=$!
     endpoint=http://127.0.0.1:${port[0]}
     wait_for "$endpoint"
-    python3 - "$endpoint" "$BUCKET" <<'END' || fail "the container $BUCKET cannot be made" "the server's log is $dir/server.log"
+    make_container || fail "the container $BUCKET cannot be made" "the server's log is $dir/server.log"
+}
+
+make_container() {
+    python3 - "$endpoint" "$BUCKET" <<'END'
 import base64, email.utils, hashlib, hmac, sys, urllib.error, urllib.request
 
 # The account and key of the emulator, the same everywhere and documented.

@@ -30,6 +30,9 @@ use super::schema::file_schema;
 use super::snapshot::{DataFile, Snapshot};
 use crate::error::{Error, Result};
 
+/// Of a file far away: a small one is read at once, instead of its length's length, its footer and its columns.
+const FIRST_READ: usize = 512 << 10;
+
 /// Parquet files with their partition values.
 pub(super) struct DeltaFiles {
     /// Its name, for messages.
@@ -42,6 +45,8 @@ pub(super) struct DeltaFiles {
     rows: Precision<usize>,
     url: ObjectStoreUrl,
     store: Arc<dyn ObjectStore>,
+    /// Bytes at a file's end that are read first.
+    first_read: Option<usize>,
 }
 
 impl DeltaFiles {
@@ -79,6 +84,7 @@ impl DeltaFiles {
             rows,
             url,
             store: Arc::clone(lake.store()),
+            first_read: lake.is_remote().then_some(FIRST_READ),
         })
     }
 
@@ -162,6 +168,9 @@ impl TableProvider for DeltaFiles {
         let mut source = ParquetSource::new(self.stored.clone())
             .with_table_parquet_options(state.default_table_options().parquet)
             .with_parquet_file_reader_factory(Arc::new(Readers::new(&self.table, &self.store)));
+        if let Some(hint) = self.first_read {
+            source = source.with_metadata_size_hint(hint);
+        }
         let rest: Vec<Expr> = filters.iter().filter(|f| !self.decides(f)).cloned().collect();
         if let Some(filter) = conjunction(rest) {
             // For row groups and pages only: DataFusion filters the rows again above.

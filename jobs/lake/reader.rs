@@ -120,8 +120,9 @@ impl Named {
                 "{what} is not what was written\n  found: {} bytes\n  expected: {} bytes\n  {HELP}",
                 found.size, self.size
             )),
+            // The storage failed a moment ago, and said so, perhaps in words only.
             Ok(_) => match error {
-                // The storage failed a moment ago.
+                error if Error::within(&error).is_some() => Error::temporary(format!("{what}: {error}")),
                 ParquetError::External(cause) => Error::temporary(format!("{what}: {cause}")),
                 broken => Error::data(format!("{what} is not a readable Parquet file ({broken})\n  {HELP}")),
             },
