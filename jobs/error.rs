@@ -108,6 +108,8 @@ impl Error {
         }
         let text = error.to_string();
         let known = [(STORAGE_FAILED, Kind::Temporary), (STORAGE_REFUSED, Kind::Definition)];
+        // DataFusion puts a request to report a bug of its own behind what it does not know.
+        let text = text.split(".\nThis issue was likely caused by a bug").next().unwrap_or_default();
         known.into_iter().find_map(|(words, kind)| Some(Error::new(kind, &text[text.find(words)?..])))
     }
 

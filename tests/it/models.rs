@@ -3,10 +3,10 @@
 use crate::small::{self, Pay, batch, deliver};
 use crate::support::World;
 
-const NIGHT: &str = "2024-03-31";
+pub const NIGHT: &str = "2024-03-31";
 
 /// Payments decide; whoever pays again within a few days is labelled. `{…}` is for tests to replace.
-const MODEL: &str = "\
+pub const MODEL: &str = "\
 model: again
 entity: user_id
 spine: {table: payments, key: [id], attributes: [amount]}
@@ -18,7 +18,7 @@ decisions: [{action: ask, below: 0.3}, {action: leave}]
 ";
 
 /// 40 users over February and March: some pay daily, some now and then.
-fn world(model: &str) -> World {
+pub fn world(model: &str) -> World {
     let world = small::world();
     world.write("models/again.yaml", model);
     let ids: Vec<(String, String, String, i128)> = (0..60i128)
