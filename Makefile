@@ -41,8 +41,8 @@ PEERS := "$(SCOREHOUSE_PEERS)/bin/python"
 READERS_LAKE := $(CARGO_TARGET_DIR)/readers
 PAGES := $(CARGO_TARGET_DIR)/pages
 
-.PHONY: help setup build nightly test unit torture check gate-check readers pages fmt lint interop bench bench-peers \
-    clean-lake
+.PHONY: help setup servers build nightly test unit torture check gate-check readers pages fmt lint interop interop-azure \
+    bench bench-peers bench-s3 clean-lake
 .NOTPARALLEL:
 
 help: ## this list
@@ -51,6 +51,9 @@ help: ## this list
 setup: ## install what a build needs and the machine lacks
 	@orchestration/setup.sh
 
+servers: ## install the S3 server that tests of object storage run against; they say so where it cannot be had
+	@orchestration/servers.sh install || true
+
 build: setup ## build the binary
 	@$(WITH_TOOLS) cargo build --locked
 
@@ -58,9 +61,9 @@ nightly: build ## generate events, run the night on a local lake, show what was 
 	@$(SCOREHOUSE) generate --users $(USERS) --days $(DAYS) --seed $(SEED) --date $(DATE) --raw "$(RAW)"
 	@$(SCOREHOUSE) nightly --date $(DATE) --raw "$(RAW)" --lake "$(LAKE)"
 
-test: unit check readers pages ## every test that needs no server
+test: unit check readers pages ## every test
 
-unit: setup ## unit and integration tests (T=name for some of them)
+unit: setup servers ## unit and integration tests (T=name for some of them)
 	@$(WITH_TOOLS) cargo test --locked $(T)
 
 torture: setup ## 10,000 mutated files and definitions (TORTURE=n), then nights killed at random (KILLS=1000 SEED=1)
@@ -100,10 +103,20 @@ lint: setup ## format, clippy and documentation, warnings denied
 	@$(WITH_TOOLS) cargo clippy --locked --all-targets -- -D warnings
 	@$(WITH_TOOLS) RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
-interop: readers ## tests against other people's servers; none yet beyond the readers
+interop: readers ## readers of the lake, and object storage on a server, which must be there
+	@orchestration/servers.sh install
+	@$(WITH_TOOLS) SCOREHOUSE_SERVERS=required cargo test --locked --test it storage -- --nocapture
+
+interop-azure: setup ## a small night against Azurite, with a build of its own (minutes)
+	@orchestration/servers.sh install azure
+	@$(WITH_TOOLS) CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)-azure" \
+	    cargo test --locked --features azure,gcs --test it storage::azure -- --nocapture
 
 bench: build ## a night on 100,000 users and 400 days, timed
 	@benches/night.sh $(SCOREHOUSE)
+
+bench-s3: build servers ## a night in a bucket beside the same night on disk, in turns
+	@benches/s3.sh $(SCOREHOUSE)
 
 bench-peers: build ## point-in-time features beside DuckDB, Polars and PySpark
 	@$(WITH_TOOLS) cargo build --locked --example scorehouse-bench

@@ -22,6 +22,16 @@ pub fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// The environment variables whose names begin so; those that are not UTF-8 are left out.
+#[allow(clippy::disallowed_methods)]
+pub fn env_with_prefix(prefix: &str) -> Vec<(String, String)> {
+    let all =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut found: Vec<(String, String)> = all.filter(|(name, _)| name.starts_with(prefix)).collect();
+    found.sort();
+    found
+}
+
 /// The name of this machine, to tell its processes from those of another.
 pub fn machine() -> String {
     let mut name = [0u8; 256];

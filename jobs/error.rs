@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
+use parquet::errors::ParquetError;
 
 /// What the scheduler should make of an error. `code` gives the documented exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,10 @@ impl Kind {
     }
 }
 
+/// How an error of storage begins that may pass, and one that will not: see [`Error::within`].
+pub const STORAGE_FAILED: &str = "the storage failed: ";
+pub const STORAGE_REFUSED: &str = "the storage refused: ";
+
 /// An error with its kind, the chain of what was being done, and its cause.
 #[derive(Debug)]
 pub struct Error {
@@ -89,6 +94,23 @@ impl Error {
 
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// One of ours within another library's error: among its causes, or, where that library made text of it, as Parquet
+    /// and Delta do on their ways, known by its first words.
+    pub fn within(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(ours) = error.downcast_ref::<Error>() {
+                return Some(Error::new(ours.kind(), ours.to_string()));
+            }
+            cause = error.source();
+        }
+        let text = error.to_string();
+        let known = [(STORAGE_FAILED, Kind::Temporary), (STORAGE_REFUSED, Kind::Definition)];
+        // DataFusion puts a request to report a bug of its own behind what it does not know.
+        let text = text.split(".\nThis issue was likely caused by a bug").next().unwrap_or_default();
+        known.into_iter().find_map(|(words, kind)| Some(Error::new(kind, &text[text.find(words)?..])))
     }
 
     /// What was being done when the error came up; the outermost is printed first.
@@ -158,14 +180,32 @@ impl From<DataFusionError> for Error {
             DataFusionError::Diagnostic(_, inner) => Error::from(*inner),
             DataFusionError::External(inner) => match inner.downcast::<Error>() {
                 Ok(ours) => *ours,
-                Err(other) => Error::internal(other.to_string()),
+                Err(other) => Error::within(other.as_ref()).unwrap_or_else(|| Error::internal(other.to_string())),
             },
+            DataFusionError::ParquetError(parquet) => of_parquet(*parquet),
             DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
                 Ok(inner) => Error::from(inner),
-                Err(shared) => Error::new(datafusion_kind(&shared), shared.strip_backtrace()),
+                Err(shared) => match Error::within(shared.as_ref()) {
+                    Some(ours) => ours,
+                    None => Error::new(datafusion_kind(&shared), shared.strip_backtrace()),
+                },
             },
-            other => Error::new(datafusion_kind(&other), other.strip_backtrace()).caused_by(other),
+            other => match Error::within(&other) {
+                Some(ours) => ours,
+                None => Error::new(datafusion_kind(&other), other.strip_backtrace()).caused_by(other),
+            },
         }
+    }
+}
+
+/// What is read as Parquet was written by somebody: that it cannot be read is the data's fault.
+fn of_parquet(error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<Error>() {
+            Ok(ours) => *ours,
+            Err(other) => Error::data(format!("a Parquet file cannot be read: {other}")),
+        },
+        other => Error::data(format!("a Parquet file cannot be read: {other}")),
     }
 }
 
@@ -174,6 +214,10 @@ fn datafusion_kind(error: &DataFusionError) -> Kind {
         DataFusionError::Shared(inner) => datafusion_kind(inner),
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => datafusion_kind(inner),
         DataFusionError::External(inner) => inner.downcast_ref::<Error>().map_or(Kind::Internal, Error::kind),
+        DataFusionError::ParquetError(parquet) => match parquet.as_ref() {
+            ParquetError::External(inner) => inner.downcast_ref::<Error>().map_or(Kind::Data, Error::kind),
+            _ => Kind::Data,
+        },
         DataFusionError::ArrowError(arrow, _) => match arrow.as_ref() {
             // A row that an expression cannot be computed for.
             ArrowError::DivideByZero | ArrowError::ArithmeticOverflow(_) => Kind::Data,
@@ -209,6 +253,18 @@ mod tests {
     fn the_outermost_context_comes_first() {
         let error = Error::data("a null").context("row 3").context("payment.parquet");
         assert_eq!(error.to_string(), "payment.parquet: row 3: a null");
+    }
+
+    #[test]
+    fn an_error_of_storage_is_known_when_it_has_become_text() {
+        let text = format!("Parquet error: Generic S3 error: {STORAGE_FAILED}s3://bucket: reset");
+        let error = Error::from(DataFusionError::Internal(text));
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (Kind::Temporary, "the storage failed: s3://bucket: reset".into())
+        );
+        let error = Error::from(DataFusionError::External(format!("external: {STORAGE_REFUSED}no").into()));
+        assert_eq!((error.kind(), error.to_string()), (Kind::Definition, "the storage refused: no".into()));
     }
 
     #[test]

@@ -9,5 +9,6 @@ pub mod error;
 pub mod generate;
 pub mod lake;
 pub mod learn;
+pub mod panics;
 pub mod pipeline;
 pub mod report;

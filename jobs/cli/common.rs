@@ -8,8 +8,12 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::clock;
 use crate::define::profile::Profile;
 use crate::error::{Error, Result};
+
+/// The environment variable that says how much is logged.
+const LEVEL: &str = "SCOREHOUSE_LOG";
 
 /// Where and with what a job runs.
 #[derive(Debug, Clone, Args)]
@@ -37,7 +41,7 @@ pub enum LogFormat {
 impl Place {
     /// The profile with the flags' overrides. Paths given by flags need no profile file.
     pub fn resolve(&self) -> Result<Profile> {
-        logging(self.log_format);
+        logging(self.log_format, level()?);
         let file = self.profile.display().to_string();
         let text = match std::fs::read_to_string(&self.profile) {
             Ok(text) => text,
@@ -63,9 +67,19 @@ pub fn date(text: &str) -> Result<NaiveDate, String> {
     NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| "expected a date such as 2024-03-31".to_string())
 }
 
-/// Our own events from INFO on, of others only warnings.
-fn logging(format: LogFormat) {
-    let ours = Targets::new().with_default(LevelFilter::WARN).with_target("scorehouse", LevelFilter::INFO);
+/// What [`LEVEL`] asks for: one level for everything, our own events and those of libraries.
+fn level() -> Result<Option<LevelFilter>> {
+    let Some(text) = clock::env(LEVEL) else { return Ok(None) };
+    let level = text.parse().map_err(|_| {
+        Error::definition(format!("{LEVEL} is {text:?}\n  expected: off, error, warn, info, debug or trace"))
+    })?;
+    Ok(Some(level))
+}
+
+/// By default our own events from INFO on, of others only warnings.
+fn logging(format: LogFormat, level: Option<LevelFilter>) {
+    let default = Targets::new().with_default(LevelFilter::WARN).with_target("scorehouse", LevelFilter::INFO);
+    let ours = level.map_or(default, |level| Targets::new().with_default(level));
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false);
     let registry = tracing_subscriber::registry().with(ours);
     // A second initialisation, as in tests, keeps the first.

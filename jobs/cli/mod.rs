@@ -27,6 +27,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::error::{Error, Kind};
+use crate::panics::{contained, over};
 
 /// Nightly point-in-time features, models, scores and decisions: raw event Parquet in, Delta tables out.
 ///
@@ -100,7 +101,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Error::from(error)),
     };
-    let outcome = match arguments.job {
+    let outcome = contained(|| match arguments.job {
         Command::Generate(arguments) => generate::run(arguments),
         Command::Check(arguments) => runtime.block_on(check::run(arguments)),
         Command::Plan(arguments) => runtime.block_on(plan::run(arguments)),
@@ -123,7 +124,11 @@ pub fn main() -> ExitCode {
         Command::Replay(arguments) => runtime.block_on(replay::run(arguments)),
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
         Command::Why(arguments) => runtime.block_on(why::run(arguments)),
-    };
+    });
+    over();
+    // A bug, which the scheduler knows by its code.
+    let outcome =
+        outcome.unwrap_or_else(|said| Err(Error::internal(format!("{said}\n  help: report it with this text"))));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),

@@ -12,12 +12,13 @@ use super::features::{FeatureGroup, History, RawGroup};
 use super::graph;
 use super::map::Map;
 use super::model::{Label, Model, RawModel, Scoring, SpineKind};
+use super::overlap::overlap;
 use super::personal::{Class, Declared};
 use super::sequence::{RawSequence, Sequence};
 use super::source::{RawSources, Source};
 use super::sql_features::{RawSqlFeatures, SPINE, SqlFeatures};
 use super::table::{RawTable, Table};
-use super::types::is_name;
+use super::types::{is_name, reserved};
 use super::yaml::{self, Origin};
 use crate::error::{Error, Result};
 
@@ -136,11 +137,24 @@ impl Project {
         for (name, source) in raw.sources {
             self.sources.insert(name.clone(), Source::validate(&name, source, &origin, out));
         }
-        for (index, source) in self.sources.values().enumerate() {
-            if let Some(other) = self.sources.values().take(index).find(|other| other.location == source.location) {
-                let at = format!("sources.{}.location", source.name);
-                let d = origin.at(&at, format!("sources {} and {} claim the same files", other.name, source.name));
-                out.push(d.found(source.location.clone()).help("one file is of one source: read it there, in SQL"));
+        self.check_claims(&origin, out);
+    }
+
+    /// A file is of one source: two whose locations overlap would each load it.
+    fn check_claims(&self, origin: &Origin, out: &mut Vec<Diagnostic>) {
+        let sources: Vec<&Source> = self.sources.values().filter(|source| source.has_location()).collect();
+        for (index, source) in sources.iter().enumerate() {
+            for other in &sources[..index] {
+                let Some(path) = overlap(&other.location, &source.location) else { continue };
+                let place = |source: &Source| format!("sources.{}.location", source.name);
+                let first = origin.at(&place(other), "");
+                let message = format!("sources {} and {} claim the same files", other.name, source.name);
+                let found = format!(
+                    "{} and, at {}:{}, {}: {path} would be of both",
+                    source.location, first.file, first.line, other.location
+                );
+                let help = "one file is of one source: narrow a location, or read the file once and divide it in SQL";
+                out.push(origin.at(&place(source), message).found(found).help(help));
             }
         }
     }
@@ -156,6 +170,7 @@ impl Project {
         if !is_name(name) {
             out.push(origin.at("", format!("`{name}` is not a name")).expected("a file [a-z][a-z0-9_]*.yaml"));
         }
+        reserved(name, &origin, "", out);
         if let Some(other) = self.tables.get(name) {
             out.push(origin.at("", format!("table {name} is defined twice")).found(other.origin.file.clone()));
         }
@@ -234,7 +249,9 @@ impl Project {
     fn resolve(&self, out: &mut Vec<Diagnostic>) {
         for name in self.tables.keys().filter(|name| self.sources.contains_key(*name)) {
             let origin = &self.tables[name].origin;
-            out.push(origin.at("", format!("`{name}` is a source and a table")).help("rename one of them"));
+            let source = self.sources[name].origin.at(&format!("sources.{name}"), "");
+            let d = origin.at("", format!("`{name}` is a source and a table"));
+            out.push(d.found(format!("the source at {}:{}", source.file, source.line)).help("rename one of them"));
         }
         for table in self.tables.values() {
             let query = (table.sql_file.as_str(), table.sql.as_str());

@@ -6,8 +6,11 @@ use super::diagnostic::Diagnostic;
 use super::expectation::{Freshness, Short, Volume};
 use super::format::{self, Compression, Format, RawCsv, RawFormat};
 use super::map::Map;
-use super::types::{DataType, OneOrMany, is_name};
+use super::types::{DataType, OneOrMany, is_name, reserved};
 use super::yaml::Origin;
+
+/// What stands for `{date}` where there is none: Hive's name.
+pub const NULL_DATE: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// A raw event type, validated.
 #[derive(Debug, Clone, Serialize)]
@@ -213,6 +216,7 @@ impl Source {
                 out.push(origin.at(&at, format!("`{name}` is not a name")).expected("[a-z][a-z0-9_]*"));
             }
         }
+        reserved(&self.name, origin, path, out);
         for (key, names) in [("key", &self.key), ("tie_breaker", &self.tie_breaker)] {
             for name in names.iter().filter(|name| !self.columns.contains_key(*name)) {
                 let d = origin.at(&format!("{path}.{key}"), format!("`{key}` of {} names no column", self.name));
@@ -247,10 +251,15 @@ impl Source {
         }
     }
 
-    fn check_location(&self, path: &str, out: &mut Vec<Diagnostic>) {
+    /// Whether the location is a pattern below the raw root.
+    pub fn has_location(&self) -> bool {
         let mut segments = self.location.split('/');
         let wrong = self.location.is_empty() || segments.any(|s| s.is_empty() || s == "." || s == "..");
-        if wrong || self.location.matches("{date}").count() > 1 {
+        !wrong && self.location.matches("{date}").count() <= 1
+    }
+
+    fn check_location(&self, path: &str, out: &mut Vec<Diagnostic>) {
+        if !self.has_location() {
             let d = self.origin.at(&format!("{path}.location"), "`location` is no pattern below the raw root");
             let help = "no leading `/`, no `.` or `..`, and `{date}` at most once";
             out.push(d.found(self.location.clone()).expected("such as payment/day={date}/*.parquet").help(help));

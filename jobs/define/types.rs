@@ -7,6 +7,9 @@ use arrow::datatypes::{DataType as Arrow, TimeUnit};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::diagnostic::Diagnostic;
+use super::yaml::Origin;
+
 /// Microseconds in a day.
 pub const DAY: i64 = 86_400_000_000;
 
@@ -15,6 +18,17 @@ pub fn is_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_lowercase())
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// Tables that Scorehouse keeps about its own work, at the lake's root: a query knows them by these names.
+pub const OWN_TABLES: [&str; 6] = ["runs", "manifest", "registry", "audits", "erasures", "suppressions"];
+
+/// A source or table must not be called as a table of ours.
+pub fn reserved(name: &str, origin: &Origin, path: &str, out: &mut Vec<Diagnostic>) {
+    if OWN_TABLES.contains(&name) {
+        let d = origin.at(path, format!("`{name}` is a table of Scorehouse's own"));
+        out.push(d.help(format!("give it another name: {} are taken", OWN_TABLES.join(", "))));
+    }
 }
 
 /// A free text as part of a name: `Credit Card` → `credit_card`.

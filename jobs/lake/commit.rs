@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TableReference};
+use deltalake::DeltaTableError;
+use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TableReference, TransactionError};
 use deltalake::kernel::{Action, Add, AddCDCFile, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use object_store::path::Path;
@@ -115,8 +116,11 @@ pub(super) async fn commit(
         .await;
     failpoint::reach(Point::AfterCommit, &spec.name)?;
     match committed {
-        Ok(commit) => Ok(outcome(commit.version(), &adds)),
-        Err(e) => settle(lake, spec, &adds, &paths, unit, e.into()).await,
+        Ok(commit) => {
+            lake.remember(&spec.name, &commit.snapshot());
+            Ok(outcome(commit.version(), &adds))
+        }
+        Err(e) => settle(lake, spec, &adds, &paths, unit, e).await,
     }
 }
 
@@ -151,8 +155,10 @@ async fn settle(
     adds: &[Add],
     paths: &[Path],
     unit: &Unit,
-    error: Error,
+    failed: DeltaTableError,
 ) -> Result<Outcome> {
+    let is_lost = is_lost(&failed);
+    let error = Error::from(failed);
     let Some(now) = lake.snapshot(&spec.name).await? else { return Err(error) };
     let same_unit = now.committed(&unit.key).await? == Some(unit.fingerprint);
     let visible: BTreeSet<&str> = now.data_files().iter().map(|f| f.path.as_str()).collect();
@@ -160,12 +166,24 @@ async fn settle(
     if same_unit && !adds.is_empty() && adds.iter().all(|add| visible.contains(add.path.as_str())) {
         return Ok(outcome(now.version(), adds));
     }
-    lake.forget(paths).await;
+    // Where storage failed, a log entry that names these files may still arrive: then they must be there.
+    if is_lost || same_unit {
+        lake.forget(paths).await;
+    }
     if same_unit {
         return Ok(Outcome::AlreadyDone { version: now.version() });
     }
     let message = format!("table {} was written by somebody else at the same time: run this job again", spec.name);
     Err(if error.kind() == crate::error::Kind::Temporary { Error::temporary(message).caused_by(error) } else { error })
+}
+
+/// Whether another writer was faster, and this commit was not and will not be made.
+fn is_lost(error: &DeltaTableError) -> bool {
+    use TransactionError as T;
+    match error {
+        DeltaTableError::Transaction { source } => matches!(source, T::CommitConflict(_) | T::MaxCommitAttempts(_)),
+        other => matches!(other, DeltaTableError::VersionAlreadyExists(_)),
+    }
 }
 
 fn outcome(version: u64, adds: &[Add]) -> Outcome {

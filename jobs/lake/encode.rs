@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use deltalake::kernel::Add;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
-use tokio::sync::mpsc;
+use parquet::schema::types::{ColumnDescPtr, ColumnPath};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 
 use super::schema::TableSpec;
 use super::stats::delta_statistics;
@@ -25,6 +26,31 @@ const FILE_BYTES: usize = 96 << 20;
 /// Rows of a row group: small enough to skip by and to be held while it is encoded, large enough to compress well.
 const ROW_GROUP_ROWS: usize = 128 << 10;
 
+/// MiB that are on their way to storage at most, and files.
+const ON_THE_WAY: usize = 192;
+const AT_ONCE: usize = 16;
+
+/// Room for all that may be on its way.
+pub(super) fn uploads() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(ON_THE_WAY))
+}
+
+/// A file that was encoded.
+pub(super) struct Sent {
+    add: Add,
+    /// `None` where it has arrived.
+    way: Option<JoinHandle<Result<()>>>,
+}
+
+impl Sent {
+    pub(super) async fn arrived(self) -> Result<Add> {
+        if let Some(way) = self.way {
+            way.await.map_err(|e| Error::internal(format!("an upload ended: {e}")))??;
+        }
+        Ok(self.add)
+    }
+}
+
 /// How the files of a table are encoded. Shared by all its encoders.
 pub(super) struct Encoding {
     pub store: Arc<dyn ObjectStore>,
@@ -36,20 +62,24 @@ pub(super) struct Encoding {
     pub properties: WriterProperties,
     /// How the names of files begin.
     pub prefix: &'static str,
+    /// Storage far away takes files while the next ones are encoded; a disk is waited for.
+    pub uploads: Option<Arc<Semaphore>>,
     /// Set when the writer is gone and nobody wants the files any more.
     pub cancelled: AtomicBool,
 }
 
 /// zstd at its fastest; no statistics for the columns that must not have any.
-pub(super) fn properties(spec: &TableSpec) -> Result<WriterProperties> {
+pub(super) fn properties(spec: &TableSpec, schema: &Schema) -> Result<WriterProperties> {
     let level = ZstdLevel::try_new(1).map_err(|e| Error::internal(e.to_string()))?;
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_created_by(concat!("scorehouse ", env!("CARGO_PKG_VERSION")).to_string());
-    for column in &spec.no_statistics {
-        let path = ColumnPath::from(column.as_str());
-        builder = builder.set_column_statistics_enabled(path, EnabledStatistics::None);
+    // A list or struct has none in any of its parts.
+    let silent = |leaf: &ColumnDescPtr| leaf.path().parts().first().is_some_and(|n| spec.no_statistics.contains(n));
+    let parts = ArrowSchemaConverter::new().convert(schema).map_err(encoding_error)?;
+    for leaf in parts.columns().iter().filter(|leaf| silent(leaf)) {
+        builder = builder.set_column_statistics_enabled(leaf.path().clone(), EnabledStatistics::None);
     }
     // These hardly ever repeat, and looking for those that do takes longer than writing them.
     let unlike = |field: &Field| matches!(field.data_type(), DataType::Binary | DataType::Float64);
@@ -60,8 +90,9 @@ pub(super) fn properties(spec: &TableSpec) -> Result<WriterProperties> {
 }
 
 impl Encoding {
-    /// Encodes what comes until the sender is gone. Blocks: for a blocking thread.
-    pub(super) fn run(&self, partition: Option<String>, mut batches: mpsc::Receiver<RecordBatch>) -> Result<Vec<Add>> {
+    /// Encodes what comes until the sender is gone; some files may still be on their way then. Blocks: for a blocking
+    /// thread.
+    pub(super) fn run(&self, partition: Option<String>, mut batches: mpsc::Receiver<RecordBatch>) -> Result<Vec<Sent>> {
         let mut adds = Vec::new();
         let mut open: Option<ArrowWriter<Vec<u8>>> = None;
         while let Some(batch) = batches.blocking_recv() {
@@ -83,7 +114,7 @@ impl Encoding {
             .map_err(encoding_error)
     }
 
-    fn finish(&self, open: &mut Option<ArrowWriter<Vec<u8>>>, partition: Option<&String>) -> Result<Option<Add>> {
+    fn finish(&self, open: &mut Option<ArrowWriter<Vec<u8>>>, partition: Option<&String>) -> Result<Option<Sent>> {
         let Some(mut writer) = open.take() else { return Ok(None) };
         let footer = writer.finish().map_err(encoding_error)?;
         let bytes = std::mem::take(writer.inner_mut());
@@ -104,11 +135,27 @@ impl Encoding {
             stats: Some(delta_statistics(&footer, &self.schema)),
             ..Add::default()
         };
-        let path = self.path_of(&add)?;
-        tokio::runtime::Handle::current()
-            .block_on(self.store.put(&path, PutPayload::from(bytes)))
-            .with_context(|| format!("writing {path}"))?;
-        Ok(Some(add))
+        let way = self.send(self.path_of(&add)?, bytes)?;
+        Ok(Some(Sent { add, way }))
+    }
+
+    fn send(&self, path: Path, bytes: Vec<u8>) -> Result<Option<JoinHandle<Result<()>>>> {
+        let (runtime, store) = (tokio::runtime::Handle::current(), Arc::clone(&self.store));
+        let weight = (bytes.len() >> 20).clamp(ON_THE_WAY / AT_ONCE, ON_THE_WAY) as u32;
+        let put = async move {
+            let writing = || format!("writing {path}");
+            store.put(&path, PutPayload::from(bytes)).await.map(drop).with_context(writing)
+        };
+        let Some(uploads) = &self.uploads else {
+            runtime.block_on(put)?;
+            return Ok(None);
+        };
+        let place = runtime.block_on(Arc::clone(uploads).acquire_many_owned(weight));
+        let place = place.map_err(|e| Error::internal(e.to_string()))?;
+        Ok(Some(runtime.spawn(async move {
+            let _place = place;
+            put.await
+        })))
     }
 
     pub(super) fn path_of(&self, add: &Add) -> Result<Path> {

@@ -3,8 +3,9 @@
 use crate::error::{Error, Kind};
 
 impl From<object_store::Error> for Error {
+    /// What [`super::remote`] says of a failure comes out as it was said.
     fn from(e: object_store::Error) -> Self {
-        Error::temporary(e.to_string()).caused_by(e)
+        Error::within(&e).unwrap_or_else(|| Error::temporary(e.to_string()).caused_by(e))
     }
 }
 
@@ -18,6 +19,9 @@ impl From<deltalake::DeltaTableError> for Error {
     /// Commit conflicts and storage are worth a retry; everything else is not.
     fn from(e: deltalake::DeltaTableError) -> Self {
         use deltalake::DeltaTableError as D;
+        if let Some(ours) = Error::within(&e) {
+            return ours;
+        }
         let kind = match &e {
             D::ObjectStore { .. } | D::Transaction { .. } | D::VersionAlreadyExists(_) | D::Io { .. } => {
                 Kind::Temporary

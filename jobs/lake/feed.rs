@@ -16,7 +16,7 @@ use deltalake::kernel::{Add, AddCDCFile};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::encode::Encoding;
+use super::encode::{Encoding, Sent};
 use super::writer::Writer;
 use crate::error::{Error, Result};
 
@@ -53,7 +53,7 @@ impl Change {
 /// The files of a commit's changes, under way.
 #[derive(Default)]
 pub(super) struct Feed {
-    open: Option<(mpsc::Sender<RecordBatch>, JoinHandle<Result<Vec<Add>>>)>,
+    open: Option<(mpsc::Sender<RecordBatch>, JoinHandle<Result<Vec<Sent>>>)>,
 }
 
 impl Feed {
@@ -68,7 +68,8 @@ impl Feed {
             data_change: false,
             tags: None,
         };
-        Ok(written.into_iter().map(change).collect())
+        let arrived = futures::future::join_all(written.into_iter().map(Sent::arrived)).await;
+        arrived.into_iter().map(|add| add.map(change)).collect()
     }
 
     fn start(&mut self, writer: &Encoding) -> &mpsc::Sender<RecordBatch> {
@@ -81,6 +82,7 @@ impl Feed {
                 partition_by: None,
                 properties: writer.properties.clone(),
                 prefix: PREFIX,
+                uploads: writer.uploads.clone(),
                 cancelled: AtomicBool::new(false),
             };
             (sender, tokio::task::spawn_blocking(move || encoding.run(None, queue)))

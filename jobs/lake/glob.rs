@@ -90,7 +90,33 @@ fn parse_date(text: &[char]) -> Option<NaiveDate> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::define::overlap::overlap;
+
+    proptest! {
+        /// Whether definitions are apart is decided without files; it is what files would show.
+        #[test]
+        fn patterns_overlap_where_a_path_matches_both(
+            a in PATTERN, b in PATTERN, paths in prop::collection::vec("[ab.x/]{1,5}|a?2024-0[12]-(29|30)/?[ab]?", 200)
+        ) {
+            prop_assume!(a.matches("{date}").count() < 2 && b.matches("{date}").count() < 2);
+            let (first, second) = (Pattern::new(&a), Pattern::new(&b));
+            let of_both = |path: &str| first.matches(path).is_some() && second.matches(path).is_some();
+            match overlap(&a, &b) {
+                Some(path) => prop_assert!(of_both(&path), "{} {}: {}", a, b, path),
+                None => {
+                    let found = paths.iter().filter(|path| !path.split('/').any(str::is_empty)).find(|path| of_both(path));
+                    prop_assert_eq!(found, None, "{} {}", a, b);
+                }
+            }
+        }
+    }
+
+    /// Segments of a few letters and wildcards.
+    const PATTERN: &str =
+        "([ab.*?]{1,3}|\\*\\*|[ab*?]?\\{date\\}[ab*?]?|2024-0[12]-(29|30)a?)(/([ab.*?]{1,3}|\\*\\*)){0,2}";
 
     fn date(pattern: &str, path: &str) -> Option<Option<String>> {
         Pattern::new(pattern).matches(path).map(|m| m.date.map(|d| d.to_string()))

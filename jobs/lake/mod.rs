@@ -7,9 +7,11 @@
 //! | file | what |
 //! |---|---|
 //! | `root` | the root URL, its object store, the address of a table |
+//! | `cloud`, `remote`, `recent` | storage in the cloud: from options; commits that know themselves; what never changes, kept |
 //! | `durable` | a local object store whose writes survive a power cut |
 //! | `schema` | Arrow schema and documentation ⇄ Delta metadata |
-//! | `snapshot`, `provider` | reading: files, partitions, units; a DataFusion table |
+//! | `snapshot`, `sound` | reading: files, partitions, units; what of a foreign table can be read |
+//! | `provider`, `reader` | a DataFusion table, and its files by name |
 //! | `writer`, `encode`, `stats`, `commit` | writing |
 //! | `feed` | what a commit changed, row by row, for readers of a change feed |
 //! | `files`, `documents` | directories of plain files: model artifacts; files that people read: reports |
@@ -19,6 +21,7 @@
 //! | `raw` | raw input files by location pattern, `glob` the pattern |
 
 mod bounds;
+mod cloud;
 mod commit;
 mod documents;
 mod durable;
@@ -32,10 +35,14 @@ mod history;
 mod notes;
 mod provider;
 mod raw;
+mod reader;
+mod recent;
+mod remote;
 mod rewrite;
 mod root;
 mod schema;
 mod snapshot;
+mod sound;
 mod stats;
 #[cfg(test)]
 mod tests;

@@ -24,13 +24,19 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::{ObjectMeta, ObjectStore};
 
+use super::reader::Readers;
 use super::root::Lake;
 use super::schema::file_schema;
 use super::snapshot::{DataFile, Snapshot};
 use crate::error::{Error, Result};
 
+/// Of a file far away: a small one is read at once, instead of its length's length, its footer and its columns.
+const FIRST_READ: usize = 512 << 10;
+
 /// Parquet files with their partition values.
 pub(super) struct DeltaFiles {
+    /// Its name, for messages.
+    table: String,
     schema: SchemaRef,
     partition: Option<Field>,
     /// File columns, then the partition column: the order in which DataFusion sees a partitioned file.
@@ -39,6 +45,8 @@ pub(super) struct DeltaFiles {
     rows: Precision<usize>,
     url: ObjectStoreUrl,
     store: Arc<dyn ObjectStore>,
+    /// Bytes at a file's end that are read first.
+    first_read: Option<usize>,
 }
 
 impl DeltaFiles {
@@ -67,7 +75,17 @@ impl DeltaFiles {
         let files = files.iter().map(|f| partitioned_file(lake, table, f, partition.as_ref()));
         let files = files.collect::<Result<Vec<_>>>()?;
         let url = store_url(lake)?;
-        Ok(DeltaFiles { schema, partition, stored, files, rows, url, store: Arc::clone(lake.store()) })
+        Ok(DeltaFiles {
+            table: table.to_string(),
+            schema,
+            partition,
+            stored,
+            files,
+            rows,
+            url,
+            store: Arc::clone(lake.store()),
+            first_read: lake.is_remote().then_some(FIRST_READ),
+        })
     }
 
     /// The files whose partition satisfies every filter over nothing but the partition column.
@@ -147,8 +165,12 @@ impl TableProvider for DeltaFiles {
         if files.len() == self.files.len() {
             statistics.num_rows = self.rows;
         }
-        let mut source =
-            ParquetSource::new(self.stored.clone()).with_table_parquet_options(state.default_table_options().parquet);
+        let mut source = ParquetSource::new(self.stored.clone())
+            .with_table_parquet_options(state.default_table_options().parquet)
+            .with_parquet_file_reader_factory(Arc::new(Readers::new(&self.table, &self.store)));
+        if let Some(hint) = self.first_read {
+            source = source.with_metadata_size_hint(hint);
+        }
         let rest: Vec<Expr> = filters.iter().filter(|f| !self.decides(f)).cloned().collect();
         if let Some(filter) = conjunction(rest) {
             // For row groups and pages only: DataFusion filters the rows again above.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path as FsPath, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use chrono::NaiveDate;
@@ -11,9 +11,13 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
+use super::cloud;
 use super::glob::Pattern;
-use super::root::{remote_store, root_url};
+use super::root::root_url;
 use crate::error::{Context, Error, Result};
+
+/// A file is read as a whole, so it must fit.
+const MOST_BYTES: u64 = 8 << 30;
 
 /// The root of the raw input.
 #[derive(Debug, Clone)]
@@ -29,7 +33,34 @@ enum Storage {
     Remote {
         store: Arc<dyn ObjectStore>,
         prefix: Path,
+        held: Arc<Held>,
     },
+}
+
+/// Files that were read once: an ingest looks at a file to tell whether it is new, and then reads its rows.
+#[derive(Debug, Default)]
+struct Held {
+    files: Mutex<HashMap<Path, Bytes>>,
+}
+
+/// What is held at most, and what is on its way at once.
+const ROOM: u64 = 128 << 20;
+/// Requests at once; more do not help.
+const AT_ONCE: u64 = 16;
+
+impl Held {
+    /// Keeps a file until it is read again, if there is room.
+    fn keep(&self, path: &Path, bytes: &Bytes) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let held: u64 = files.values().map(|bytes| bytes.len() as u64).sum();
+        if held + bytes.len() as u64 <= ROOM {
+            files.insert(path.clone(), bytes.clone());
+        }
+    }
+
+    fn take(&self, path: &Path) -> Option<Bytes> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).remove(path)
+    }
 }
 
 /// A raw file that matched a pattern.
@@ -53,7 +84,7 @@ impl Raw {
             Ok(path) if url.scheme() == "file" => Storage::Local(path),
             _ => {
                 let prefix = Path::from_url_path(url.path()).map_err(|e| Error::definition(format!("{url}: {e}")))?;
-                Storage::Remote { store: remote_store(&url, options)?, prefix }
+                Storage::Remote { store: cloud::store(&url, options)?, prefix, held: Arc::default() }
             }
         };
         Ok(Raw { root: root.to_string(), storage })
@@ -80,7 +111,7 @@ impl Raw {
                 let (root, matcher) = (root.clone(), matcher.clone());
                 blocking(move || list_local(&root, &matcher)).await?
             }
-            Storage::Remote { store, prefix } => list_remote(store.as_ref(), prefix, &matcher).await?,
+            Storage::Remote { store, prefix, .. } => list_remote(store.as_ref(), prefix, &matcher).await?,
         };
         let mut files: Vec<RawFile> = listed
             .into_iter()
@@ -93,21 +124,59 @@ impl Raw {
         Ok(files)
     }
 
-    /// The content of a file.
+    /// How many files of up to so many bytes to read at once: one per thread from a disk, more from far away.
+    pub fn at_once(&self, threads: usize, largest: u64) -> usize {
+        match &self.storage {
+            Storage::Local(_) => threads,
+            Storage::Remote { .. } => threads.max((ROOM / largest.max(1)).min(AT_ONCE) as usize),
+        }
+    }
+
+    /// The content of a file. From far away it is fetched at every other time: the second reader gets what the first
+    /// one got.
+    ///
+    /// # Errors
+    /// `Data` if it is nothing that can be held as a whole: a pipe, a device, or too large; `Temporary` if it is gone.
     pub async fn read(&self, path: &str) -> Result<Bytes> {
         let reading = || format!("reading {}/{path}", self.root.trim_end_matches('/'));
         match &self.storage {
             Storage::Local(root) => {
                 let full = root.join(path);
-                blocking(move || Ok(Bytes::from(std::fs::read(full)?))).await.with_context(reading)
+                blocking(move || read_local(&full)).await.with_context(reading)
             }
-            Storage::Remote { store, prefix } => {
+            Storage::Remote { store, prefix, held } => {
                 let full = below(prefix, path)?;
+                if let Some(bytes) = held.take(&full) {
+                    return Ok(bytes);
+                }
                 let found = store.get(&full).await.with_context(reading)?;
-                found.bytes().await.with_context(reading)
+                holdable(found.meta.size).with_context(reading)?;
+                let bytes = found.bytes().await.with_context(reading)?;
+                held.keep(&full, &bytes);
+                Ok(bytes)
             }
         }
     }
+}
+
+/// Not by opening it: to open a pipe is to wait for whoever writes into it.
+fn read_local(path: &FsPath) -> Result<Bytes> {
+    let meta = std::fs::metadata(path)?;
+    if !meta.is_file() {
+        return Err(Error::data("a pipe or device where a file was expected\n  help: remove it, or narrow `location`"));
+    }
+    holdable(meta.len())?;
+    Ok(Bytes::from(std::fs::read(path)?))
+}
+
+fn holdable(size: u64) -> Result<()> {
+    if size <= MOST_BYTES {
+        return Ok(());
+    }
+    Err(Error::data(format!(
+        "a file of {size} bytes\n  expected: at most {MOST_BYTES}, for files are read as a whole\n  help: deliver it in \
+         parts"
+    )))
 }
 
 /// Path, size and stamp of every file that may match.

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::path::Path as FsPath;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use deltalake::DeltaTableBuilder;
-use deltalake::logstore::{LogStoreRef, StorageConfig, object_store_factories};
+use deltalake::logstore::{LogStoreRef, StorageConfig, commit_uri_from_version, default_logstore};
+use deltalake::table::state::DeltaTableState;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt};
 use url::Url;
 
+use super::cloud;
 use super::durable::{DurableFileSystem, create_directory};
 use super::failpoint;
 use super::schema::TableSpec;
@@ -26,9 +27,10 @@ pub struct Lake {
 struct Inner {
     /// Ends in a slash.
     root: Url,
-    options: HashMap<String, String>,
     /// From the root of the storage, not of the lake.
     store: Arc<dyn ObjectStore>,
+    /// The newest version of each table that this job has seen; only of a lake far away, where it saves round trips.
+    newest: Option<Mutex<HashMap<String, DeltaTableState>>>,
 }
 
 impl Lake {
@@ -44,14 +46,14 @@ impl Lake {
             // deltalake's kernel decodes a table's path twice.
             return Err(Error::definition(format!("the lake {root} has a % in its path: name another directory")));
         }
-        let store: Arc<dyn ObjectStore> = match root.to_file_path() {
+        let (store, newest): (Arc<dyn ObjectStore>, _) = match root.to_file_path() {
             Ok(path) if root.scheme() == "file" => {
                 make_writable(&path)?;
-                Arc::new(DurableFileSystem::new())
+                (Arc::new(DurableFileSystem::new()), None)
             }
-            _ => remote_store(&root, &options)?,
+            _ => (cloud::store(&root, &options)?, Some(Mutex::default())),
         };
-        Ok(Lake { inner: Arc::new(Inner { root, options, store }) })
+        Ok(Lake { inner: Arc::new(Inner { root, store, newest }) })
     }
 
     /// The root, as a URL that ends in a slash.
@@ -61,7 +63,16 @@ impl Lake {
 
     /// The newest version of a table; `None` where there is no table.
     pub async fn snapshot(&self, table: &str) -> Result<Option<Snapshot>> {
-        Snapshot::load(self, table, None).await
+        if let Some(known) = self.known(table)
+            && self.is_newest(table, &known).await?
+        {
+            return Ok(Some(Snapshot::new(self, table, self.log_store(table)?, known)?));
+        }
+        let loaded = Snapshot::load(self, table, None).await?;
+        if let Some(snapshot) = &loaded {
+            self.remember(table, snapshot.state());
+        }
+        Ok(loaded)
     }
 
     /// A version of a table; `None` where there is no table, or where its history does not reach back to it.
@@ -97,7 +108,7 @@ impl Lake {
         let mut url = self.inner.root.clone();
         let segments: Vec<&str> = name.split('/').filter(|s| !s.is_empty()).collect();
         if segments.is_empty() || segments.iter().any(|s| *s == "." || *s == "..") {
-            return Err(Error::internal(format!("{name:?} is not a name inside the lake")));
+            return Err(Error::definition(format!("{name:?} is not a name inside the lake")));
         }
         url.path_segments_mut()
             .map_err(|()| Error::internal(format!("the lake {} cannot have tables", self.inner.root)))?
@@ -113,12 +124,40 @@ impl Lake {
     }
 
     pub(super) fn log_store(&self, table: &str) -> Result<LogStoreRef> {
-        let url = self.url_of(table)?;
-        let log = DeltaTableBuilder::from_url(url.clone())?
-            .with_storage_options(self.inner.options.clone())
-            .with_storage_backend(Arc::clone(&self.inner.store), url)
-            .build_storage()?;
-        Ok(log)
+        // Built here rather than looked up by its scheme: deltalake knows of no other than local ones by itself, and
+        // it need not know the options, which have secrets.
+        let (url, config) = (self.url_of(table)?, StorageConfig::default());
+        let below_table = Arc::new(config.decorate_store(Arc::clone(&self.inner.store), &url)?);
+        Ok(default_logstore(below_table, Arc::clone(&self.inner.store), &url, &config))
+    }
+
+    /// Whether a request to its storage is a round trip through a network.
+    pub(super) fn is_remote(&self) -> bool {
+        self.inner.newest.is_some()
+    }
+
+    /// Notes the newest version of a table, as it was read or committed.
+    pub(super) fn remember(&self, table: &str, state: &DeltaTableState) {
+        if let Some(newest) = &self.inner.newest {
+            newest.lock().unwrap_or_else(PoisonError::into_inner).insert(table.to_string(), state.clone());
+        }
+    }
+
+    fn known(&self, table: &str) -> Option<DeltaTableState> {
+        let newest = self.inner.newest.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.get(table).cloned()
+    }
+
+    /// Versions have no gaps: without the next one a version is the newest.
+    async fn is_newest(&self, table: &str, known: &DeltaTableState) -> Result<bool> {
+        let next = commit_uri_from_version(Some(known.version() + 1));
+        let next =
+            Path::parse(format!("{}/{next}", self.path_of(table)?)).map_err(|e| Error::internal(e.to_string()))?;
+        match self.inner.store.head(&next).await {
+            Ok(_) => Ok(false),
+            Err(StoreError::NotFound { .. }) => Ok(true),
+            Err(e) => Err(Error::from(e).context(format!("looking for a newer version of {table}"))),
+        }
     }
 
     /// Removes objects, as far as it can: what stays is invisible, and `maintain` finds it.
@@ -167,18 +206,4 @@ fn make_writable(path: &FsPath) -> Result<()> {
             path.display()
         ))
     })
-}
-
-pub(super) fn remote_store(root: &Url, options: &HashMap<String, String>) -> Result<Arc<dyn ObjectStore>> {
-    let scheme = Url::parse(&format!("{}://", root.scheme()))
-        .map_err(|_| Error::definition(format!("{root} is not a location of a lake")))?;
-    let Some(factory) = object_store_factories().get(&scheme).map(|entry| Arc::clone(entry.value())) else {
-        return Err(Error::definition(format!(
-            "no storage for {}:// in this build; a directory or a file:// URL was expected",
-            root.scheme()
-        )));
-    };
-    let config = StorageConfig::parse_options(options.clone())?;
-    let (store, _) = factory.parse_url_opts(root, &config)?;
-    Ok(store)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
 use deltalake::kernel::{Action, LogicalFileView, Remove};
 use deltalake::logstore::{LogStoreRef, get_actions};
@@ -17,10 +17,11 @@ use super::provider::DeltaFiles;
 use super::rewrite::{MADE_OF, PACKED};
 use super::root::Lake;
 use super::schema::arrow_schema;
+use super::sound;
 use crate::error::{Context, Error, Result};
 
 /// How the partition of rows without a partition value is called.
-pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+pub const NULL_PARTITION: &str = crate::define::source::NULL_DATE;
 
 /// A version of a table. What it reads does not change.
 #[derive(Debug, Clone)]
@@ -50,28 +51,32 @@ pub(super) struct DataFile {
 
 impl Snapshot {
     pub(super) async fn load(lake: &Lake, table: &str, version: Option<u64>) -> Result<Option<Snapshot>> {
-        let reading = || format!("table {table}");
         let log = lake.log_store(table)?;
-        if !log.is_delta_table_location().await.with_context(reading)? {
+        if !sound::log(lake, table, version).await? {
             return Ok(None);
         }
-        let state = DeltaTableState::try_new(log.as_ref(), version).await.with_context(reading)?;
-        if state.protocol().min_reader_version() > 1 {
-            return Err(Error::data(format!(
-                "table {table} needs a Delta reader of version {}: another writer changed its protocol; \
-                 version 1 was expected",
-                state.protocol().min_reader_version()
-            )));
-        }
+        let state = DeltaTableState::try_new(log.as_ref(), version).await;
+        let state = state.map_err(|e| sound::explained(table, version, e.into()))?;
+        Ok(Some(Snapshot::new(lake, table, log, state)?))
+    }
+
+    pub(super) fn new(lake: &Lake, table: &str, log: LogStoreRef, state: DeltaTableState) -> Result<Snapshot> {
+        sound::readable(table, state.version(), state.protocol())?;
         let schema = arrow_schema(&state.schema())?;
         let partition_by = match state.metadata().partition_columns() {
             [] => None,
             [column] => Some(column.clone()),
             more => return Err(Error::data(format!("table {table} is partitioned by {more:?}; one was expected"))),
         };
-        let files = data_files(&state, partition_by.as_deref());
+        let is_text = |column: &str| schema.field_with_name(column).is_ok_and(|f| *f.data_type() == DataType::Utf8);
+        let mut files = data_files(&state, partition_by.as_deref());
+        // Other writers write no value so; of ours, an empty text is one.
+        if partition_by.as_deref().is_some_and(|column| !is_text(column)) {
+            files.iter_mut().for_each(|file| drop(file.partition.take_if(|value| value.is_empty())));
+        }
+        files.iter().try_for_each(|file| sound::inside(table, state.version(), &file.path))?;
         let files = Arc::new(files);
-        Ok(Some(Snapshot { table: table.to_string(), log, state, schema, partition_by, files, lake: lake.clone() }))
+        Ok(Snapshot { table: table.to_string(), log, state, schema, partition_by, files, lake: lake.clone() })
     }
 
     /// The name below the lake's root.

@@ -16,6 +16,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::error::Kind;
 
+mod hostile;
+
 fn lake(dir: &TempDir) -> Lake {
     Lake::open(dir.path().join("a lake č").to_str().unwrap(), HashMap::new()).unwrap()
 }
@@ -389,7 +391,7 @@ fn an_unwritable_lake_says_what_to_do() {
     assert!(error.to_string().contains("cannot be written to") && error.to_string().contains("--lake"), "{error}");
     let error = Lake::open(dir.path().join("50%25").to_str().unwrap(), HashMap::new()).unwrap_err();
     assert_eq!(error.kind(), Kind::Definition, "{error}");
-    let error = Lake::open("s3://bucket/lake", HashMap::new()).unwrap_err();
+    let error = Lake::open("gopher://bucket/lake", HashMap::new()).unwrap_err();
     assert_eq!(error.kind(), Kind::Definition, "{error}");
 }
 

@@ -16,11 +16,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::commit::{self, Outcome, Replace, Unit};
-use super::encode::{Encoding, properties};
+use super::encode::{Encoding, Sent, properties, uploads};
 use super::feed::{FEED, Feed};
 use super::root::Lake;
 use super::schema::{TableSpec, file_schema};
 use super::snapshot::Snapshot;
+use super::sound;
 use crate::error::{Context, Error, Result};
 
 /// Batches that wait for their encoder.
@@ -53,6 +54,11 @@ impl Writer {
     pub(super) async fn open(lake: &Lake, spec: &TableSpec, prefix: &'static str, feed: bool) -> Result<Writer> {
         let schema = spec.canonical()?;
         let base = base(lake, spec, feed).await?;
+        let configuration = base.state().metadata().configuration();
+        let is_set = |key: &str| configuration.get(key).is_some_and(|value| value == "true");
+        let is_checked = configuration.keys().any(|key| key.starts_with("delta.constraints."));
+        let has_feed = is_set(FEED) && !is_checked;
+        sound::writable(&spec.name, base.version(), base.state().protocol(), is_set("delta.appendOnly"), has_feed)?;
         if base.partition_by() != spec.partition_by.as_deref() {
             return Err(Error::definition(format!(
                 "table {} is partitioned by {:?} and was to be partitioned by {:?}: move the old table away",
@@ -61,13 +67,15 @@ impl Writer {
                 spec.partition_by
             )));
         }
+        let stored = file_schema(&schema, spec.partition_by.as_deref());
         let encoding = Encoding {
             store: Arc::clone(lake.store()),
             root: lake.path_of(&spec.name)?,
-            schema: file_schema(&schema, spec.partition_by.as_deref()),
+            properties: properties(spec, &stored)?,
+            schema: stored,
             partition_by: spec.partition_by.clone(),
-            properties: properties(spec)?,
             prefix,
+            uploads: lake.is_remote().then(uploads),
             cancelled: AtomicBool::new(false),
         };
         // One more than there are processors: one file is usually waiting for the disk.
@@ -182,9 +190,15 @@ impl Writer {
         let (batches, queue) = mpsc::channel(QUEUE);
         let encoding = Arc::clone(&self.encoding);
         let value = partition.clone();
-        self.encoders.spawn_blocking(move || {
-            let _place = place;
-            encoding.run(value, queue)
+        self.encoders.spawn(async move {
+            let encoded = tokio::task::spawn_blocking(move || {
+                let _place = place;
+                encoding.run(value, queue)
+            });
+            let sent = encoded.await.map_err(|e| Error::internal(format!("an encoder ended: {e}")))??;
+            // All of them, also after one has failed: none may arrive when nobody looks any more.
+            let arrived = futures::future::join_all(sent.into_iter().map(Sent::arrived)).await;
+            arrived.into_iter().collect()
         });
         self.open = Some(Open { partition, batches });
     }

@@ -2,16 +2,12 @@
 //! them (TreeSHAP: S. Lundberg et al., "From local explanations to global understanding with explainable AI for trees",
 //! Nature Machine Intelligence, 2020).
 //!
-//! Through the C API, as training: the safe crate takes no thread count where it explains.
+//! Through the safe crate, which checks lengths and shapes where a model of one output is asked.
 
-use std::ffi::{CString, c_int};
-use std::ptr::null_mut;
 use std::sync::{Mutex, PoisonError};
 
-use lightgbm3_sys as sys;
-
 use super::heads::Margins;
-use super::lightgbm::{BLOCK_CELLS, Session, c_len, c_string, check};
+use super::lightgbm::{BLOCK_CELLS, Session};
 use super::matrix::View;
 use crate::error::{Error, Result};
 
@@ -22,20 +18,22 @@ pub struct Model {
     trees: u32,
     /// What its trees say is averaged rather than added up.
     averages: bool,
-    params: CString,
+    params: String,
 }
 
-struct Handle(sys::BoosterHandle);
+/// The safe crate's handle is a raw pointer, so it is not `Send` by itself.
+struct Handle(lightgbm3::Booster);
 
 // SAFETY: LightGBM's boosters have no tie to the thread that made them; the mutex around this one lets only one
 // thread at a time use it.
 unsafe impl Send for Handle {}
 
-impl Drop for Handle {
-    fn drop(&mut self) {
-        // SAFETY: the handle is ours and not used again.
-        let _ = unsafe { sys::LGBM_BoosterFree(self.0) };
-    }
+/// What is asked of LightGBM.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Margins,
+    /// A number per feature and one for the base, per row.
+    Contributions,
 }
 
 impl Model {
@@ -45,26 +43,17 @@ impl Model {
             return Err(Error::data("the model text is no complete LightGBM model; restore it or train again"));
         }
         let _session = Session::open()?;
-        let (mut handle, mut trees) = (null_mut(), 0);
-        let text_c = c_string(text)?;
-        // SAFETY: a zero-terminated text, and two places to write to.
-        check(unsafe { sys::LGBM_BoosterLoadModelFromString(text_c.as_ptr(), &mut trees, &mut handle) })
+        let booster = lightgbm3::Booster::from_string(text)
             .map_err(|e| Error::data("LightGBM cannot read the model text; restore it or train again").caused_by(e))?;
-        let booster = Handle(handle);
-        let (mut width, mut outputs) = (0, 0);
-        // SAFETY: the handle is live.
-        check(unsafe { sys::LGBM_BoosterGetNumFeature(booster.0, &mut width) })?;
-        // SAFETY: as above.
-        check(unsafe { sys::LGBM_BoosterGetNumClasses(booster.0, &mut outputs) })?;
-        if outputs != 1 {
-            return Err(Error::data(format!("expected a model of one output, found {outputs}")));
+        if booster.num_classes() != 1 {
+            return Err(Error::data(format!("expected a model of one output, found {}", booster.num_classes())));
         }
         Ok(Model {
-            booster: Mutex::new(booster),
-            width: usize::try_from(width).unwrap_or(0),
-            trees: u32::try_from(trees).unwrap_or(0),
+            width: usize::try_from(booster.num_features()).unwrap_or(0),
+            trees: u32::try_from(booster.num_iterations()).unwrap_or(0),
+            booster: Mutex::new(Handle(booster)),
             averages: text.contains("\naverage_output\n"),
-            params: c_string(&format!("num_threads={threads} verbosity=-1"))?,
+            params: format!("num_threads={threads} verbosity=-1"),
         })
     }
 
@@ -83,43 +72,24 @@ impl Model {
         &self,
         view: &View,
         cells: usize,
-        what: u32,
+        asked: Asked,
         f: &mut dyn FnMut(usize, &[f64]) -> Result<()>,
     ) -> Result<()> {
         let width = view.features().len();
         if width != self.width || width == 0 {
             return Err(Error::definition(format!("the model has {} features, the rows have {width}", self.width)));
         }
+        let columns = i32::try_from(width).map_err(|_| Error::internal(format!("{width} features")))?;
         let _session = Session::open()?;
-        let booster = self.booster.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut out = Vec::new();
+        let booster = &self.booster.lock().unwrap_or_else(PoisonError::into_inner).0;
         view.for_each_block(cells, |first, block| {
-            let rows = c_len(block.len() / width, "rows")?;
-            let (mut room, mut written) = (0, 0);
-            // SAFETY: the handle is live.
-            check(unsafe { sys::LGBM_BoosterCalcNumPredict(booster.0, rows, what as c_int, 0, -1, &mut room) })?;
-            out.clear();
-            out.resize(usize::try_from(room).unwrap_or(0), 0.0);
-            // SAFETY: the block holds rows × width numbers, and the result has the room that LightGBM asked for.
-            check(unsafe {
-                sys::LGBM_BoosterPredictForMat(
-                    booster.0,
-                    block.as_ptr().cast(),
-                    sys::C_API_DTYPE_FLOAT64 as c_int,
-                    rows,
-                    c_len(width, "features")?,
-                    1,
-                    what as c_int,
-                    0,
-                    -1,
-                    self.params.as_ptr(),
-                    &mut written,
-                    out.as_mut_ptr(),
-                )
-            })?;
-            let per_row = if what == sys::C_API_PREDICT_CONTRIB { width + 1 } else { 1 };
-            if written != room || out.len() != block.len() / width * per_row {
-                return Err(Error::internal(format!("LightGBM gave {written} numbers for {rows} rows")));
+            let (answer, per_row) = match asked {
+                Asked::Margins => (booster.raw_scores_with_params(block, columns, true, &self.params), 1),
+                Asked::Contributions => (booster.predict_contrib(block, columns, true), width + 1),
+            };
+            let mut out = answer.map_err(|e| Error::internal(e.to_string()).caused_by(e))?;
+            if out.len() != block.len() / width * per_row {
+                return Err(Error::internal(format!("LightGBM gave {} numbers for {per_row} a row", out.len())));
             }
             // LightGBM averages a forest's trees for a probability, and forgets to for raw scores and contributions.
             if self.averages {
@@ -137,7 +107,7 @@ const CONTRIBUTION_CELLS: usize = BLOCK_CELLS / 8;
 impl Margins for Model {
     fn margins(&self, view: &View) -> Result<Vec<f64>> {
         let mut out = Vec::with_capacity(view.len());
-        self.blocks(view, BLOCK_CELLS, sys::C_API_PREDICT_RAW_SCORE, &mut |_, block| {
+        self.blocks(view, BLOCK_CELLS, Asked::Margins, &mut |_, block| {
             out.extend_from_slice(block);
             Ok(())
         })?;
@@ -145,7 +115,7 @@ impl Margins for Model {
     }
 
     fn contributions(&self, view: &View, f: &mut dyn FnMut(usize, &[f64]) -> Result<()>) -> Result<()> {
-        self.blocks(view, CONTRIBUTION_CELLS, sys::C_API_PREDICT_CONTRIB, f)
+        self.blocks(view, CONTRIBUTION_CELLS, Asked::Contributions, f)
     }
 }
 

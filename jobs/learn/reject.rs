@@ -108,8 +108,8 @@ pub fn parcelling(
     let mut rejected: Vec<Vec<usize>> = vec![Vec::new(); borders.len() + 1];
     let mut counts = vec![(0u64, 0u64); borders.len() + 1]; // accepted, bad
     let mut out = Vec::with_capacity(risk.len());
-    for row in 0..risk.len() {
-        let band = borders.partition_point(|border| *border < risk[row]);
+    for (row, risk) in risk.iter().enumerate() {
+        let band = borders.partition_point(|border| border < risk);
         if applications.accepted[row] {
             counts[band].0 += 1;
             counts[band].1 += u64::from(applications.bad[row]);
@@ -138,12 +138,12 @@ pub fn fuzzy(applications: &Applications<'_>, risk: &[f64], prudence: f64) -> Re
         return Err(Error::internal(format!("the probability of row {row} is {}", risk[row])));
     }
     let mut out = Vec::with_capacity(2 * risk.len());
-    for row in 0..risk.len() {
+    for (row, risk) in risk.iter().enumerate() {
         if applications.accepted[row] {
             out.push(applications.observed(row, 1.0));
             continue;
         }
-        let p = (risk[row] * prudence).min(1.0);
+        let p = (risk * prudence).min(1.0);
         let both = [Inferred { row, bad: true, weight: p }, Inferred { row, bad: false, weight: 1.0 - p }];
         out.extend(both.into_iter().filter(|inferred| inferred.weight > 0.0));
     }
@@ -270,7 +270,7 @@ mod tests {
         // Band one: accepted 0 bad of 2, band two: 1 bad of 2. Four rejected in each.
         let risk = [0.1, 0.2, 0.7, 0.8, 0.1, 0.1, 0.1, 0.1, 0.9, 0.9, 0.9, 0.9];
         let accepted: Vec<bool> = (0..12).map(|row| row < 4).collect();
-        let bad: Vec<bool> = (0..12).map(|row| row == 3 || row > 3).collect();
+        let bad: Vec<bool> = (0..12).map(|row| row >= 3).collect();
         let of = |prudence, seed| parcelling(&applications(&accepted, &bad), &risk, 2, prudence, seed).unwrap();
         let bads = |rows: &[Inferred], from, to| rows.iter().filter(|i| (from..to).contains(&i.row) && i.bad).count();
         let got = of(1.0, 1);

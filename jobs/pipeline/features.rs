@@ -88,7 +88,7 @@ async fn night(job: &Job, definition: Definition<'_>) -> Result<Written> {
         description: definition.description().to_string(),
         schema: schema.clone(),
         partition_by: Some("logical_date".into()),
-        no_statistics: history.entity.clone(),
+        no_statistics: job.project.identifying(&path, &schema),
     };
     let state_spec = state::spec(&path, compiled.schema().as_ref(), &history.entity, compiled.states());
     let mut writing = Writing {

@@ -40,6 +40,7 @@ mod rows;
 mod tests;
 mod versions;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, StringArray};
@@ -99,6 +100,8 @@ pub(crate) struct Night<'a> {
     pub session: &'a Session,
     pub date: NaiveDate,
     pub run_id: &'a str,
+    /// Columns of entities, which have no statistics.
+    pub entities: BTreeSet<String>,
     /// The key of pseudonyms.
     pub pii_key: Option<Vec<u8>>,
     /// The name of the environment variable it comes from, for messages.
@@ -125,6 +128,7 @@ pub async fn through(job: &Job, last: NaiveDate, unfinished: &str) -> Result<Vec
         session: &session,
         date: job.date,
         run_id: &job.run_id,
+        entities: job.project.entities().into_iter().map(String::from).collect(),
         pii_key: clock::env(&job.profile.pii_key).filter(|key| !key.is_empty()).map(String::into_bytes),
         pii_variable: &job.profile.pii_key,
     };

@@ -1,12 +1,13 @@
 //! What every job is given: the compiled project, the lake, the raw events, the night, and who is watching.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, col, lit, when};
 use datafusion::prelude::DataFrame;
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -21,6 +22,8 @@ use crate::engine::plan::Catalog;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::lake::{Lake, Outcome, Raw, Snapshot, Unit};
+
+const PINS_AT_ONCE: usize = 8;
 
 /// One job for one logical date.
 #[derive(Debug, Clone)]
@@ -122,12 +125,11 @@ impl Job {
 
     /// Pins the versions of several relations at once.
     pub async fn pin(&self, names: impl IntoIterator<Item = &str>) -> Result<Pins> {
-        let mut pins = BTreeMap::new();
-        for name in names {
-            if !pins.contains_key(name) {
-                pins.insert(name.to_string(), self.relation(name).await?);
-            }
-        }
+        let names: BTreeSet<&str> = names.into_iter().collect();
+        // Far away a look at a log is a round trip or two, and none waits for another.
+        let looks =
+            names.into_iter().map(|name| async move { Ok::<_, Error>((name.to_string(), self.relation(name).await?)) });
+        let pins: BTreeMap<String, Snapshot> = stream::iter(looks).buffered(PINS_AT_ONCE).try_collect().await?;
         let pins = Pins(pins);
         pins.enter(&self.ledger);
         Ok(pins)

@@ -22,6 +22,7 @@ use super::open;
 use super::rotation;
 use crate::define::diagnostic::nearest;
 use crate::define::profile::Profile;
+use crate::define::types::OWN_TABLES;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::lake::Lake;
@@ -127,7 +128,7 @@ pub async fn names(lake: &Lake) -> Result<Vec<String>> {
             names.push(if folder == "tables" { name } else { format!("{folder}.{name}") });
         }
     }
-    for name in ["runs", "manifest", "registry", "audits", "erasures", "suppressions"] {
+    for name in OWN_TABLES {
         if lake.snapshot(name).await?.is_some() {
             names.push(name.to_string());
         }

@@ -131,14 +131,15 @@ impl History {
         self.erased.iter().any(|erased| erased == version)
     }
 
-    /// Every version, the newest first.
+    /// Every version, the one first that was trained last.
     pub fn versions(&self) -> Vec<&str> {
         let mut versions: Vec<&str> = Vec::new();
-        for event in self.events.iter().rev() {
+        for event in &self.events {
             if !versions.contains(&event.version.as_str()) {
                 versions.push(&event.version);
             }
         }
+        versions.reverse();
         versions
     }
 }
@@ -251,7 +252,7 @@ mod tests {
         events.push((4, "c", Erased));
         assert_eq!(held(&events), some(["", "a", "", "a"]));
         assert!(history(&events).is_erased("c"));
-        assert_eq!(history(&events).versions(), ["c", "a", "b"]);
+        assert_eq!(history(&events).versions(), ["c", "b", "a"]);
     }
 
     #[test]

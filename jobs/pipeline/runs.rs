@@ -95,7 +95,8 @@ async fn append(job: &Job, run: &Underway, end: &End) -> Result<()> {
         description: "One row per job run.".into(),
         schema: schema(),
         partition_by: None,
-        no_statistics: Vec::new(),
+        // Errors may quote rows.
+        no_statistics: vec!["inputs".into(), "outputs".into(), "error".into()],
     };
     let mut writer = job.lake.writer(&spec).await?;
     writer.write(&row(job, run, end)?).await?;

@@ -88,12 +88,13 @@ async fn write(
     let feature_version = champion.map(|champion| feature_version(job, &champion.inputs)).transpose()?;
     let version = champion.map_or(NO_CHAMPION, |champion| champion.name.as_str());
     let by = Scored { model_version: version, feature_version: feature_version.as_deref() };
+    let (name, schema) = (format!("scores/{}", model.name), scored(job, model, &rows.slice(0, 0), None, &by)?.schema());
     let spec = TableSpec {
-        name: format!("scores/{}", model.name),
+        no_statistics: job.project.identifying(&name, &schema),
+        name,
         description: format!("Scores and decisions of model {}, a row per decision and night.", model.name),
-        schema: scored(job, model, &rows.slice(0, 0), None, &by)?.schema(),
+        schema,
         partition_by: Some("logical_date".into()),
-        no_statistics: model.entity.clone(),
     };
     let mut writer = job.lake.writer(&spec).await?;
     for from in (0..rows.num_rows()).step_by(SLICE) {

@@ -49,7 +49,7 @@ pub async fn night(job: &Job, features: &SqlFeatures) -> Result<Written> {
         description: features.description.clone(),
         schema: schema.clone(),
         partition_by: Some("logical_date".into()),
-        no_statistics: features.entity.clone(),
+        no_statistics: job.project.identifying(&path, &schema),
     };
     let mut writer = job.lake.writer(&spec).await?;
     while let Some(batch) = stream.next().await {

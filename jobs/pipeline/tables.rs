@@ -265,11 +265,11 @@ fn spec(job: &Job, table: &Table) -> Result<TableSpec> {
         .storage_schema(&table.name)
         .ok_or_else(|| Error::internal(format!("table {} has no schema", table.name)))?;
     Ok(TableSpec {
+        no_statistics: job.project.identifying(&format!("tables/{}", table.name), &schema),
         name: format!("tables/{}", table.name),
         description: table.description.clone(),
         schema,
         partition_by: table.event_time.as_ref().map(|_| "event_date".to_string()),
-        no_statistics: Vec::new(),
     })
 }
 

@@ -61,15 +61,19 @@ pub async fn one(job: &Job, model: &Model) -> Result<Written> {
     }
     let (inputs, mut columns) = vectors::columns(job, model)?;
     artifacts::check_reasons(model, &inputs)?;
-    vectors::extend(&mut columns, inputs_of_others(job, model, &history).await?);
     let mut names = spine::tables(model);
     names.extend(vectors::tables(job, &columns));
-    let pins = job.pin(names.iter().map(String::as_str)).await?;
+    let mut pins = job.pin(names.iter().map(String::as_str)).await?;
     let source = inputs_fingerprint(job, model, &pins)?;
     let is_done = |event: &&Event| event.happened == Happened::Trained && event.logical_date == job.date;
     if let Some(done) = history.events.iter().rev().filter(is_done).find(|event| event.inputs == source) {
         return Ok(Written::unchanged(format!("{path}/{}", done.version), "unchanged", None));
     }
+    // Of what others read a version is not made: a night whose gate has promoted it trains it no second time.
+    vectors::extend(&mut columns, inputs_of_others(job, model, &history).await?);
+    let others = vectors::tables(job, &columns);
+    pins.0
+        .extend(job.pin(others.iter().map(String::as_str).filter(|name| !names.contains(&name.to_string()))).await?.0);
     let spine = spine::training(job, model, &pins).await?;
     let vectors = vectors::assemble(job, &pins, &columns, &spine.rows).await?;
     let segments = vectors::segments(job, model, &vectors)?;

@@ -66,7 +66,7 @@ pub async fn store(
         description: format!("What the last version of {} was trained from.", model.name),
         schema: schema.clone(),
         partition_by: None,
-        no_statistics: model.entity.clone(),
+        no_statistics: job.project.identifying("training_sets", &schema),
     };
     let mut writer = job.lake.writer(&spec).await?;
     writer.write(&RecordBatch::try_new(schema, columns)?).await?;
@@ -114,10 +114,6 @@ pub async fn of_version(job: &Job, model: &Model, version: &str) -> Result<Optio
 impl TrainingSet {
     pub fn len(&self) -> usize {
         self.labels.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
     }
 
     /// Inputs of some of its rows, by their names; `None` if it does not have one of them.

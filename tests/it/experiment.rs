@@ -129,13 +129,13 @@ fn a_variant_is_what_train_makes_of_the_same_definition() {
     let trained = world.job("train", NIGHT).ok().line("models/");
     for metric in ["roc_auc", "average_precision", "f1"] {
         let row = compared.iter().find(|r| r["variant"] == "own" && r["segment"] == "all" && r["metric"] == metric);
-        assert_eq!(number(row.unwrap(), "value"), number(&trained, metric), "{metric}");
+        assert_eq!(number(row.unwrap(), "value"), number(&trained["details"], metric), "{metric}");
     }
 }
 
 #[test]
 fn reject_inference_is_compared_on_the_default_rate_too() {
-    let inferred = |kind: &str| format!("  {kind}: {{reject_inference: {{kind: {kind}, accepted: amount < 700}}}}\n");
+    let inferred = |kind: &str| format!("  {kind}: {{reject_inference: {{kind: {kind}, accepted: amount < 7}}}}\n");
     let variants: String = ["augmentation", "parcelling", "fuzzy", "inverse_propensity"].map(inferred).concat();
     let text = format!(
         "experiment: heads\nmodel: again\nvariants:\n  none:\n{variants}metrics: [roc_auc]\nacceptance_rate: 0.6\n\

@@ -20,6 +20,7 @@ mod tokens;
 const ARROWS: &[(&str, &[&str])] = &[
     ("allocator", &[]),
     ("error", &[]),
+    ("panics", &[]),
     ("clock", &["error"]),
     ("define", &["error"]),
     ("engine", &["define", "error", "clock"]),
@@ -27,8 +28,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("learn", &["define", "error", "clock"]),
     ("generate", &["define", "error", "clock"]),
     ("report", &["define", "error", "clock"]),
-    ("pipeline", &["engine", "lake", "learn", "generate", "report", "define", "error", "clock"]),
-    ("cli", &["pipeline", "define", "error", "clock"]),
+    ("pipeline", &["engine", "lake", "learn", "generate", "report", "define", "error", "panics", "clock"]),
+    ("cli", &["pipeline", "define", "error", "panics", "clock"]),
     ("main", &["allocator", "cli", "error", "clock"]),
 ];
 

@@ -95,6 +95,17 @@ select id, at, json_get_int(item, 'n') as n from (
 ) items
 ";
 
+const SYSTEMS: &str = "\
+group: systems
+entity: os
+entities: systems
+table: flat
+aggregations:
+  - {fn: count, as: events, over: [7d]}
+  - {of: second_size, fn: sum, over: [7d]}
+  - {of: root, fn: max, over: [7d]}
+";
+
 #[test]
 fn structs_lists_and_json_strings_are_flattened_by_sql() {
     let yaml = |columns: &str| {
@@ -107,12 +118,16 @@ fn structs_lists_and_json_strings_are_flattened_by_sql() {
         yaml("id at os second_size b root")
     );
     let items = yaml("id at n").replace("key: [id]", "key: [id, n]");
+    let systems = "materialized: full\nkey: [os]\ncolumns: {os: {doc: A system.}}\n";
     let files = [
         ("sql/sources.yaml", NESTED),
         ("sql/flat.sql", FLAT),
         ("sql/flat.yaml", &flat),
         ("sql/items.sql", ITEMS),
         ("sql/items.yaml", &items),
+        ("sql/systems.sql", "select os from flat where os is not null group by os"),
+        ("sql/systems.yaml", systems),
+        ("features/systems.yaml", SYSTEMS),
     ];
     let world = World::with(&files);
     let os = Arc::new(Field::new("os", DataType::Utf8, true));
@@ -133,8 +148,7 @@ fn structs_lists_and_json_strings_are_flattened_by_sql() {
     small::write(&world.raw().join("event/a.parquet"), &batch);
     let project = world.project.display().to_string();
     world.run(&["check", "--project", &project]).ok();
-    world.job("ingest", DAY).ok();
-    world.job("tables", DAY).ok();
+    world.job("nightly", DAY).ok();
     let rows = world.query("select os, second_size, b, root from flat order by id");
     assert_eq!(rows[0]["os"], "linux");
     assert_eq!((&rows[0]["second_size"], &rows[0]["b"], &rows[0]["root"]), (&2.into(), &"deep".into(), &1.5.into()));
@@ -143,4 +157,27 @@ fn structs_lists_and_json_strings_are_flattened_by_sql() {
     assert_eq!(rows.iter().map(|row| row["n"].as_i64().unwrap()).collect::<Vec<_>>(), [1, 2]);
     let rows = world.query("select device->>'os' as os from event where json_contains(payload, 'items')");
     assert_eq!(rows, [serde_json::json!({"os": "linux"})]);
+    let features = "select os, events_7d as events, second_size_sum_7d as sizes, root_max_7d as root from features.systems \
+                    where logical_date = '{date}' order by os";
+    let of = |date: &str| world.query(&features.replace("{date}", date));
+    let beos = serde_json::json!({"os": "beos", "events": 1});
+    assert_eq!(of(DAY), [beos.clone(), serde_json::json!({"os": "linux", "events": 1, "sizes": 2, "root": 1.5})]);
+    // The next night brings another; the features come from last night's states, and are those of all rows.
+    let names: ArrayRef = Arc::new(StringArray::from(vec!["linux"]));
+    let os = Arc::new(Field::new("os", DataType::Utf8, true));
+    let at = TimestampMicrosecondArray::from_iter_values([small::micros("2024-03-01T01:00:00Z")]).with_timezone("UTC");
+    let columns: [(&str, ArrayRef); 5] = [
+        ("id", Arc::new(StringArray::from(vec!["e3"]))),
+        ("at", Arc::new(at)),
+        ("device", Arc::new(StructArray::from(vec![(os, names)]))),
+        ("sizes", Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(7), Some(40)])]))),
+        ("payload", Arc::new(StringArray::from(vec![Some(r#"{"x": 16, "items": [{"n": 9}]}"#)]))),
+    ];
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).unwrap();
+    small::write(&world.raw().join("event/b.parquet"), &batch);
+    world.job("nightly", "2024-03-01").ok();
+    assert_eq!(of("2024-03-01"), [beos, serde_json::json!({"os": "linux", "events": 2, "sizes": 42, "root": 4.0})]);
+    let rows = world.query("select n from items order by n");
+    assert_eq!(rows.iter().map(|row| row["n"].as_i64().unwrap()).collect::<Vec<_>>(), [1, 2, 9]);
+    world.run(&["verify", "--date", "2024-03-01", "--sample", "5", "--project", &project]).ok();
 }

@@ -92,7 +92,7 @@ fn every_key_is_read() {
 #[test]
 fn each_key_that_cannot_be_met_is_refused_at_its_line() {
     let cases = [
-        ("within: 30d", "within: 0d", "label.anchor.within"),
+        ("within: 30d", "within: 0d", "no event lies within no time"),
         ("max: 20}", "max: -1}", "bound of weights"),
         ("smoothing: 20", "smoothing: -1", "the prior counts for"),
         ("kind: lightgbm", "kind: logistic", "no categories of its own"),

@@ -81,7 +81,7 @@ async fn some(job: &Job, definition: Definition<'_>, pins: &Pins, to_do: &[(Naiv
         description: definition.description().to_string(),
         schema: schema.clone(),
         partition_by: Some("logical_date".into()),
-        no_statistics: history.entity.clone(),
+        no_statistics: job.project.identifying(&path, &schema),
     };
     let mut writer = job.lake.writer(&spec).await?;
     let events = ready.events(|table| pins.frame(&session, table, at(job, last).as_of()))?;

@@ -175,6 +175,8 @@ fn action_changes(judging: &Judging<'_>, policy: &Policy, limit: &Limit) -> Vec<
     Check::made("action_changes", limit, &found)
 }
 
+/// Of the probabilities before calibration: an isotonic curve has steps, and other steps are no other people. Heads of
+/// two kinds mean different things by theirs, and are compared by what calibration makes of them.
 fn psi_of_scores(judging: &Judging<'_>, limit: &Limit) -> Result<Vec<Check>> {
     let (ours, Some(live)) = (&judging.tonight.candidate, &judging.tonight.champion) else { return Ok(Vec::new()) };
     let people = ours.probability.len();
@@ -182,6 +184,12 @@ fn psi_of_scores(judging: &Judging<'_>, limit: &Limit) -> Result<Vec<Check>> {
         let why = format!("{people} people tonight, at least {PEOPLE} were expected");
         return Ok(Check::skipped("psi", limit, &why));
     }
-    let candidate = Some(psi(&live.probability, &ours.probability, BINS)?);
-    Ok(Check::made("psi", limit, &Found { candidate, ..Found::default() }))
+    let head = |version: &Version| version.artifact.head;
+    let alike = judging.champion.as_ref().is_some_and(|champion| head(champion) == head(&judging.candidate));
+    let (ours, live, note) = match alike {
+        true => (&ours.uncalibrated, &live.uncalibrated, "of probabilities before calibration"),
+        false => (&ours.probability, &live.probability, "of calibrated probabilities: the heads differ"),
+    };
+    let candidate = Some(psi(live, ours, BINS)?);
+    Ok(Check::made("psi", limit, &Found { candidate, note: note.into(), ..Found::default() }))
 }

@@ -61,7 +61,7 @@ async fn commit(judging: &Judging<'_>, table: &str, description: &str, batch: Re
         description: description.to_string(),
         schema: batch.schema(),
         partition_by: Some("candidate".into()),
-        no_statistics: model.entity.clone(),
+        no_statistics: job.project.identifying(&name, &batch.schema()),
     };
     let champion = judging.champion.as_ref().map_or("", |champion| champion.name.as_str());
     let definition = definition_text(model)?;

@@ -21,11 +21,12 @@ use super::contract;
 use crate::define::Source;
 use crate::define::format::{Compression, Format};
 use crate::error::{Error, Result};
+use crate::panics::contained;
 
 /// Rows of a piece, at most.
 const PIECE_ROWS: usize = 64 << 10;
 
-/// Text may be so many times as long as what it was compressed to, beyond a first `FREE_BYTES`.
+/// What is decompressed may be so many times as long as its file, beyond a first `FREE_BYTES`.
 const MOST_EXPANSION: u64 = 1_100;
 const FREE_BYTES: u64 = 64 << 20;
 
@@ -78,7 +79,7 @@ pub(super) struct Opened {
 }
 
 enum Content {
-    Parquet(Box<parquet::Builder>),
+    Parquet(Box<parquet::Opened>),
     Avro(avro::Blocks),
     Csv(csv::Records),
     Ndjson(ndjson::Lines),
@@ -110,8 +111,8 @@ impl Opened {
         }
         let (schema, content) = match &source.format {
             Format::Parquet => {
-                let builder = parquet::open(bytes)?;
-                (builder.schema().clone(), Content::Parquet(Box::new(builder)))
+                let opened = parquet::Opened::new(bytes)?;
+                (opened.schema().clone(), Content::Parquet(Box::new(opened)))
             }
             Format::Avro => {
                 let blocks = avro::Blocks::new(bytes)?;
@@ -138,7 +139,7 @@ impl Opened {
     /// How many rows it has, where that can be said without reading them.
     pub(super) fn rows(&self) -> Option<u64> {
         match &self.content {
-            Content::Parquet(builder) => u64::try_from(builder.metadata().file_metadata().num_rows()).ok(),
+            Content::Parquet(opened) => opened.rows(),
             Content::Avro(blocks) => Some(blocks.len()),
             Content::Csv(records) => Some(records.len()),
             Content::Ndjson(lines) => Some(lines.len()),
@@ -148,12 +149,21 @@ impl Opened {
     /// The rows with these of its columns.
     pub(super) fn read(self, columns: &[&str]) -> Result<Pieces> {
         match self.content {
-            Content::Parquet(builder) => parquet::read(*builder, columns),
+            Content::Parquet(opened) => opened.read(columns),
             Content::Avro(blocks) => blocks.read(columns),
             Content::Csv(records) => records.read(columns),
             Content::Ndjson(lines) => lines.read(columns),
         }
     }
+}
+
+/// Runs what reads a file, on a thread that may block: that it panics is the file's fault. Whatever decodes other
+/// people's files goes through here.
+pub(super) async fn guarded<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let help = "help: deliver it again, or remove it from where the source looks";
+    let gave_up = move |said| Error::data(format!("the reader gave the file up ({said})\n  {help}"));
+    let done = tokio::task::spawn_blocking(move || contained(work).unwrap_or_else(|said| Err(gave_up(said)))).await;
+    done.map_err(|e| Error::internal(format!("a worker ended: {e}")))?
 }
 
 /// `Data` for what the reader of a form says.

@@ -30,14 +30,15 @@ pub(super) fn fingerprint(night: &Night<'_>, source: &Source, manifest: &Manifes
     let Some(key) = &night.pii_key else {
         return Err(Error::definition(format!(
             "columns are to be pseudonymised and there is no key\n  expected: one in the environment variable \
-             {variable}\n  {help}"
+             {variable}, UTF-8 text of {LEAST_BYTES} bytes or more\n  {help}"
         )));
     };
-    if key.len() < LEAST_BYTES {
+    // Blanks around it are easily lost, and no secret.
+    if key.trim_ascii().len() < LEAST_BYTES {
         return Err(Error::definition(format!(
             "the key of pseudonyms in {variable} is too short\n  found: {} bytes\n  expected: {LEAST_BYTES} or more\n  \
              {help}",
-            key.len()
+            key.trim_ascii().len()
         )));
     }
     let Some(earlier) = manifest.keyed() else {

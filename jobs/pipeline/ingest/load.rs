@@ -14,6 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 use super::chunks::chunks;
+use super::form::guarded;
 use super::inspect::{self, Inspected};
 use super::manifest::{Entry, INFO, Manifest, Seen};
 use super::quarantine::{self, Bad, BadRows};
@@ -21,6 +22,7 @@ use super::rows::{RowReader, Rows};
 use super::versions::{Incoming, Layout, Merged, Stopped, merge};
 use super::{Known, KnownFrom, Night, SourceReport};
 use crate::define::Source;
+use crate::define::identity::is_identifier;
 use crate::define::source::Unreadable;
 use crate::engine::plan::EVENT_DATE;
 use crate::error::{Error, Kind, Result};
@@ -169,10 +171,10 @@ impl<'a> Loader<'a> {
     }
 
     fn spec(&self) -> TableSpec {
-        let private =
-            self.source.columns.iter().filter(|(name, column)| {
-                column.pii.is_some() || self.source.key.contains(name) || name.ends_with("_id")
-            });
+        let private = self.source.columns.iter().filter(|(name, column)| {
+            let is_key = self.source.key.contains(name) || self.night.entities.contains(*name);
+            column.pii.is_some() || is_identifier(name) || is_key
+        });
         TableSpec {
             name: format!("tables/{}", self.source.name),
             description: self.source.description.clone(),
@@ -191,10 +193,11 @@ impl<'a> Loader<'a> {
             return Ok(Sorted::default());
         }
         let again = if self.layout.complete { known } else { Vec::new() };
+        let largest = new.iter().chain(&again).map(|file| file.size).max().unwrap_or_default();
         let looked =
             stream::iter(new.into_iter().map(|file| (file, true)).chain(again.into_iter().map(|f| (f, false))))
                 .map(|(file, is_new)| async move { self.look(file, is_new).await })
-                .buffered(self.threads)
+                .buffered(self.night.raw.at_once(self.threads, largest))
                 .try_collect::<Vec<_>>()
                 .await?;
         let mut sorted = Sorted::default();
@@ -239,7 +242,11 @@ impl<'a> Loader<'a> {
     }
 
     async fn look(&self, raw: RawFile, is_new: bool) -> Result<(RawFile, String, bool, Result<Inspected>)> {
-        let bytes = self.night.raw.read(&raw.path).await?;
+        let bytes = match self.night.raw.read(&raw.path).await {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == Kind::Data => return Ok((raw, String::new(), is_new, Err(e))),
+            Err(e) => return Err(e),
+        };
         let (source, path) = (self.source.clone(), raw.path.clone());
         let checksum = inspect::checksum(&bytes);
         let inspected = guarded(move || inspect::inspect(&source, &path, bytes)).await;
@@ -291,9 +298,10 @@ impl<'a> Loader<'a> {
             None => first,
         };
         let chosen: Vec<usize> = (0..files.len()).filter(|i| touches(&files[*i])).collect();
+        let largest = chosen.iter().map(|i| files[*i].raw.size).max().unwrap_or_default();
         let read = stream::iter(chosen.into_iter().map(|i| (i, files[i].clone())))
             .map(|(i, file)| async move { (i, self.rows(&file, days.clone()).await) })
-            .buffered(self.threads)
+            .buffered(self.night.raw.at_once(self.threads, largest))
             .collect::<Vec<_>>()
             .await;
         let mut incoming: BTreeMap<i32, Vec<Incoming>> = BTreeMap::new();
@@ -515,12 +523,6 @@ fn conflict(stopped: Stopped, files: &[File]) -> Error {
             ))
         }
     }
-}
-
-/// As [`blocking`], for code that other people's files are given to: that it panics is the file's fault.
-async fn guarded<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|e| Err(Error::data(format!("the reader gave the file up ({e})\n  help: deliver it again"))))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

@@ -167,7 +167,8 @@ impl Manifest {
             description: "The raw files that were ingested, and what became of their rows.".into(),
             schema: schema(),
             partition_by: None,
-            no_statistics: Vec::new(),
+            // Errors may quote rows.
+            no_statistics: vec!["error".into()],
         };
         let mut writer = lake.writer(&spec).await?;
         writer.write(&batch(self.recorded, new)?).await?;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::Night;
-use super::form::Opened;
+use super::form::{Opened, guarded};
 use super::key;
 use super::manifest::Manifest;
 use super::rows::{RowReader, pseudonyms};
@@ -87,6 +87,8 @@ pub async fn pairs(job: &Job, source: &Source, keys: &Keys, mut each: impl FnMut
         session: &session,
         date: job.date,
         run_id: &job.run_id,
+        // Nothing is written.
+        entities: BTreeSet::new(),
         pii_key: None,
         pii_variable: &job.profile.pii_key,
     };
@@ -96,10 +98,13 @@ pub async fn pairs(job: &Job, source: &Source, keys: &Keys, mut each: impl FnMut
     let work = listed.into_iter().map(|file| {
         let (reader, keys) = (Arc::clone(&reader), keys.clone());
         async move {
-            let bytes = job.raw.read(&file.path).await?;
+            let bytes = match job.raw.read(&file.path).await {
+                Ok(bytes) => bytes,
+                Err(e) if e.kind() == Kind::Data => return Ok((file.path, Err(e))),
+                Err(e) => return Err(e),
+            };
             let path = file.path.clone();
-            let read = tokio::task::spawn_blocking(move || of_file(&reader, &path, bytes, &keys)).await;
-            let read = read.unwrap_or_else(|e| Err(Error::data(format!("the reader gave the file up ({e})"))));
+            let read = guarded(move || of_file(&reader, &path, bytes, &keys)).await;
             Ok::<_, Error>((file.path, read))
         }
     });

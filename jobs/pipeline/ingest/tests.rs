@@ -21,7 +21,10 @@ use crate::error::Kind;
 
 mod forms;
 mod hostile;
+mod lies;
+mod names;
 mod rules;
+mod structure;
 mod torture;
 
 const SOURCES: &str = "
@@ -107,6 +110,7 @@ impl World {
             session: &self.session,
             date: date(day),
             run_id: "r",
+            entities: BTreeSet::new(),
             pii_key: Some(self.key.clone()),
             pii_variable: "KEY",
         };
@@ -379,6 +383,7 @@ async fn pseudonyms_need_a_key_and_are_standard() {
         session: &world.session,
         date: date(0),
         run_id: "r",
+        entities: BTreeSet::new(),
         pii_key: None,
         pii_variable: "SOME_KEY",
     };

@@ -55,7 +55,7 @@ pub async fn merge(job: &Job, model: &Model) -> Result<Option<Written>> {
         description: format!("The newest score of everybody by model {}; its change feed says what moved.", model.name),
         schema: scores.schema(),
         partition_by: None,
-        no_statistics: model.entity.clone(),
+        no_statistics: job.project.identifying(&path, &scores.schema()),
     };
     let mut writer = job.lake.feed_writer(&spec).await?;
     let merge = Merge::new(job, model, &scores)?;

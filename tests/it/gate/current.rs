@@ -179,3 +179,32 @@ fn a_killed_merge_is_finished_by_the_next_run() {
         );
     }
 }
+
+/// Reasons are of declared groups, never of protected inputs, and come out the same when the score is replayed.
+#[test]
+fn reasons_are_declared_protected_and_reproduced() {
+    let world = world();
+    let groups =
+        "reasons:\n  count: 2\n  groups:\n    often: {code: R1, sentence: Paid often., inputs: ['pays.payments*']}\n";
+    let whole = format!("{groups}    much: {{code: R2, sentence: Paid much., inputs: ['pays.amount*']}}\n");
+    world.write("models/again.yaml", &model(GOOD, &[], groups));
+    world.job("train", SECOND).refuses(2, &["models/again.yaml", "`pays.amount_sum_30d` is in no reason group"]);
+    let given = |text: &str| {
+        world.write("models/again.yaml", &model(GOOD, &[], text));
+        for job in ["train", "gate", "score"] {
+            world.job(job, SECOND).ok();
+        }
+        let rows = scores(&world, SECOND);
+        let codes = |row: &Map<String, Value>| row["reason_codes"].as_array().unwrap().clone();
+        assert!(rows.values().all(|row| codes(row).len() == row["reasons"].as_array().unwrap().len()));
+        let all: std::collections::BTreeSet<String> =
+            rows.values().flat_map(codes).map(|code| code.as_str().unwrap().to_string()).collect();
+        let project = world.project.display().to_string();
+        let asked =
+            ["replay", "--model", "again", "--entity", "u000", "--date", SECOND, "--project", &project, "--json"];
+        assert_eq!(world.run(&asked).ok().json()["reproduced"], true);
+        all.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(given(&whole), ["R1", "R2"]);
+    assert_eq!(given(&format!("{groups}  protected: ['pays.amount*']\n")), ["R1"]);
+}

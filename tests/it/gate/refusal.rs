@@ -91,7 +91,7 @@ fn too_few_are_covered() {
 
 #[test]
 fn groups_are_treated_apart() {
-    let more = "fairness: {groups: {habit: \"case when pays.payments_30d > 8 then 'often' else 'seldom' end\"}}\n";
+    let more = "fairness: {groups: {habit: \"case when pays.payments_30d > 8 then 'often' else 'seldom' end\"}, min_rows: 20}\n";
     let parity = [("demographic_parity", "{max: 0.2}")];
     let (world, _) = refused(&model(GOOD, &parity, more), &["demographic_parity.habit"]);
     let rows = world.query("select model_version, \"group\", rows, favoured from fairness.again order by 1, 2");

@@ -15,12 +15,16 @@ use crate::agree::run::block_on;
 pub type Dump = BTreeMap<String, Vec<String>>;
 
 pub fn dump(lake: &Path) -> Dump {
-    let mut seen = Dump::new();
     let mut names = Vec::new();
     tables(lake, lake, &mut names);
-    let opened = Lake::open(lake.to_str().unwrap(), HashMap::new()).unwrap();
+    dump_of(&Lake::open(lake.to_str().unwrap(), HashMap::new()).unwrap(), names)
+}
+
+/// The same of a lake that lies anywhere: these of its tables, and its models.
+pub fn dump_of(opened: &Lake, names: Vec<String>) -> Dump {
+    let mut seen = Dump::new();
     for name in names.into_iter().filter(|name| name != "runs") {
-        seen.insert(name.clone(), block_on(rows(&opened, &name)));
+        seen.insert(name.clone(), block_on(rows(opened, &name)));
     }
     for model in block_on(opened.directories("models")).unwrap() {
         for version in block_on(opened.directories(&format!("models/{model}"))).unwrap() {

@@ -76,7 +76,7 @@ impl Nights {
     /// This project and lake, and the raw files as a night finds them.
     pub fn place(&self, command: &mut Command, night: usize, lake: &Path) {
         command.arg("--project").arg(self.project()).arg("--lake").arg(lake);
-        command.arg("--raw").arg(self.dir.path().join(format!("raw-{night}")));
+        command.arg("--raw").arg(self.raw(night));
         command.env_remove("SCOREHOUSE_FAILPOINT");
     }
 
@@ -85,6 +85,11 @@ impl Nights {
         let path = self.dir.path().join(format!("keeps-{retention}.yaml"));
         std::fs::write(&path, format!("lake: lake\nraw: raw\nreplay_retention: {retention}\n")).unwrap();
         path
+    }
+
+    /// The raw files as a night finds them.
+    pub fn raw(&self, night: usize) -> PathBuf {
+        self.dir.path().join(format!("raw-{night}"))
     }
 
     pub fn project(&self) -> PathBuf {

@@ -10,8 +10,9 @@ use std::ops::Range;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use datafusion::arrow_avro::reader::{Reader, ReaderBuilder};
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 
-use super::{Piece, Pieces, Places, unreadable};
+use super::{FREE_BYTES, MOST_EXPANSION, Piece, Pieces, Places, unreadable};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8] = b"Obj\x01";
@@ -27,16 +28,26 @@ pub(super) struct Blocks {
     header: usize,
     /// Where each block is, and how many rows it has.
     blocks: Vec<Block>,
+    /// What blocks are compressed by, where that may expand without end.
+    boundless: Option<FileCompressionType>,
 }
 
 impl Blocks {
     pub(super) fn new(bytes: Bytes) -> Result<Blocks> {
-        let (header, blocks) = walk(&bytes).ok_or_else(|| wrong("its blocks do not add up to the file"))?;
+        let Walked { header, blocks, codec } =
+            walk(&bytes).ok_or_else(|| wrong("its blocks do not add up to the file"))?;
         if let Some((_, rows)) = blocks.iter().find(|(_, rows)| *rows > BLOCK_ROWS) {
             return Err(wrong(format!("a block of {rows} rows")));
         }
         let schema = open(Cursor::new(bytes.slice(..header)), 1)?.schema();
-        Ok(Blocks { bytes, schema, header, blocks })
+        // What deflate and Snappy expand to is bounded by what they are.
+        let boundless = match codec.as_slice() {
+            b"bzip2" => Some(FileCompressionType::BZIP2),
+            b"xz" => Some(FileCompressionType::XZ),
+            b"zstandard" => Some(FileCompressionType::ZSTD),
+            _ => None,
+        };
+        Ok(Blocks { bytes, schema, header, blocks, boundless })
     }
 
     pub(super) fn schema(&self) -> SchemaRef {
@@ -59,11 +70,27 @@ impl Blocks {
     }
 
     fn piece(&self, range: Range<usize>, rows: usize, wanted: &[usize], places: Places) -> Result<Piece> {
+        self.check_size(&range)?;
         let text = Cursor::new(self.bytes.slice(..self.header)).chain(Cursor::new(self.bytes.slice(range)));
         let batch = open(text, rows)?.next().transpose().map_err(wrong)?;
         let batch = batch.filter(|batch| batch.num_rows() == rows);
         let batch = batch.ok_or_else(|| wrong(format!("a block of {rows} rows has others")))?;
         Ok(Piece { batch: batch.project(wanted)?, places, broken: Vec::new() })
+    }
+}
+
+impl Blocks {
+    /// The decoder reserves whatever a block expands to; so that is counted first.
+    fn check_size(&self, block: &Range<usize>) -> Result<()> {
+        let Some(compression) = self.boundless else { return Ok(()) };
+        let most = self.bytes.len() as u64 * MOST_EXPANSION + FREE_BYTES;
+        // A block begins with how many rows and how many bytes it has, and ends with the mark.
+        let mut rest = &self.bytes[block.clone()];
+        long(&mut rest).and_then(|_| long(&mut rest)).ok_or_else(|| wrong("a block without a length"))?;
+        let compressed = Cursor::new(self.bytes.slice_ref(&rest[..rest.len().saturating_sub(MARK_BYTES)]));
+        let mut expanded = compression.convert_read(compressed)?.take(most + 1);
+        let size = std::io::copy(&mut expanded, &mut std::io::sink()).map_err(wrong)?;
+        if size > most { Err(wrong(format!("a block expands to more than {most} bytes"))) } else { Ok(()) }
     }
 }
 
@@ -74,8 +101,16 @@ fn open<R: BufRead>(text: R, rows: usize) -> Result<Reader<R>> {
 /// Where a block lies in the file, and how many rows it declares.
 type Block = (Range<usize>, usize);
 
-/// How long the header is, and where the blocks are; `None` if they are not one after the other to the file's end.
-fn walk(bytes: &[u8]) -> Option<(usize, Vec<Block>)> {
+/// How long the header is, where the blocks are, and what they are compressed by.
+struct Walked {
+    header: usize,
+    blocks: Vec<Block>,
+    codec: Vec<u8>,
+}
+
+/// `None` if the blocks are not one after the other to the file's end.
+fn walk(bytes: &[u8]) -> Option<Walked> {
+    let mut codec = Vec::new();
     let mut rest = bytes.strip_prefix(MAGIC)?;
     loop {
         let entries = long(&mut rest)?;
@@ -83,9 +118,9 @@ fn walk(bytes: &[u8]) -> Option<(usize, Vec<Block>)> {
             long(&mut rest)?;
         }
         for _ in 0..entries.unsigned_abs() {
-            for _ in ["key", "value"] {
-                let length = usize::try_from(long(&mut rest)?).ok()?;
-                take(&mut rest, length)?;
+            let (key, value) = (text(&mut rest)?, text(&mut rest)?);
+            if key == b"avro.codec" {
+                codec = value.to_vec();
             }
         }
         if entries == 0 {
@@ -105,7 +140,12 @@ fn walk(bytes: &[u8]) -> Option<(usize, Vec<Block>)> {
         }
         blocks.push((start..bytes.len() - rest.len(), rows));
     }
-    Some((header, blocks))
+    Some(Walked { header, blocks, codec })
+}
+
+fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(long(rest)?).ok()?;
+    take(rest, length)
 }
 
 /// A whole number as Avro writes it: zigzag, seven bits to a byte, the lowest first.

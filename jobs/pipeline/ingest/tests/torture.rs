@@ -8,14 +8,19 @@ use std::time::Duration;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde_yaml::Value as Yaml;
 
+use super::structure::{self, Parts};
 use super::*;
+use crate::pipeline::runs::peak_memory;
 
 const MUTANTS: u64 = 320;
 /// In one ingest.
 const AT_ONCE: u64 = 8;
-/// A file that takes longer takes for ever; long, because machines that run tests may be busy.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// Files that take longer take for ever; long, because machines that run tests may be busy.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// What the process may hold at most, whatever files say of themselves.
+const MEMORY: u64 = 4 << 30;
 
 fn mutants() -> std::ops::Range<u64> {
     let text = clock::env("SCOREHOUSE_TORTURE").unwrap_or_default();
@@ -31,6 +36,33 @@ fn sources(form: &str) -> String {
          max_bad_share: 1\n    unreadable: skip\n    columns:\n      id: string\n      at: timestamp\n      \
          n: {{type: int64, nullable: true}}\n      email: {{type: string, nullable: true, pii: pseudonymise}}\n{nested}"
     )
+}
+
+/// A mutant by its number. Every other Parquet file is changed in its structure.
+fn mutant(form: &str, number: u64) -> Vec<u8> {
+    let mut seed = ChaCha8Rng::seed_from_u64(number);
+    let rows = seed.random_range(1..60);
+    if form == "parquet" && number.is_multiple_of(2) {
+        let mut parts = Parts::of(&structure::written(&typed("mutant", rows), &mut seed));
+        let times = seed.random_range(1..4);
+        parts.mutate(times, &mut seed);
+        return parts.bytes();
+    }
+    let mut bytes = delivered(form, "mutant", rows);
+    mutate(&mut bytes, &mut seed);
+    bytes
+}
+
+/// Rows as typed columns.
+fn typed(name: &str, rows: usize) -> RecordBatch {
+    let ids: Vec<String> = (0..rows).map(|i| format!("{name} {i}")).collect();
+    let rows: Vec<Row> =
+        ids.iter().enumerate().map(|(i, id)| (id.as_str(), hour(0, i as i64 % 24), Some(i as i64))).collect();
+    let batch = pays(&rows);
+    let mut columns: Vec<(String, ArrayRef)> =
+        batch.schema().fields().iter().map(|f| f.name().clone()).zip(batch.columns().to_vec()).collect();
+    columns.push(("email".into(), batch.column(0).clone()));
+    RecordBatch::try_from_iter(columns).unwrap()
 }
 
 /// A file of `rows` rows, of which most have a value.
@@ -49,14 +81,7 @@ fn delivered(form: &str, name: &str, rows: usize) -> Vec<u8> {
             lines(&line).into_bytes()
         }
         _ => {
-            let ids: Vec<String> = (0..rows).map(|i| format!("{name} {i}")).collect();
-            let rows: Vec<Row> =
-                ids.iter().enumerate().map(|(i, id)| (id.as_str(), hour(0, i as i64 % 24), Some(i as i64))).collect();
-            let batch = pays(&rows);
-            let mut columns: Vec<(String, ArrayRef)> =
-                batch.schema().fields().iter().map(|f| f.name().clone()).zip(batch.columns().to_vec()).collect();
-            columns.push(("email".into(), batch.column(0).clone()));
-            let batch = RecordBatch::try_from_iter(columns).unwrap();
+            let batch = typed(name, rows);
             if form == "avro" { forms::avro(&batch) } else { parquet(&batch) }
         }
     }
@@ -104,6 +129,19 @@ fn mutate(bytes: &mut Vec<u8>, seed: &mut ChaCha8Rng) {
     }
 }
 
+/// Ends the process if it is not dropped in time: a thread that decodes for ever cannot be stopped, and a test that
+/// waits for it would not end either.
+fn watch(start: u64) -> std::sync::mpsc::Sender<()> {
+    let (done, waiting) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        if waiting.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("mutants from {start} take for ever");
+            std::process::abort();
+        }
+    });
+    done
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mutated_files_cost_no_good_row() {
     let mut fates: BTreeMap<(&str, String), u64> = BTreeMap::new();
@@ -113,13 +151,11 @@ async fn mutated_files_cost_no_good_row() {
         let day = format!("pay/day={}", date(0));
         world.text(&format!("{day}/good"), delivered(form, "good", 50));
         for number in start..start + AT_ONCE {
-            let mut seed = ChaCha8Rng::seed_from_u64(number);
-            let mut bytes = delivered(form, "mutant", seed.random_range(1..60));
-            mutate(&mut bytes, &mut seed);
-            world.text(&format!("{day}/mutant {number}"), bytes);
+            world.text(&format!("{day}/mutant {number}"), mutant(form, number));
         }
-        let done = tokio::time::timeout(PATIENCE, world.ingest("pay", 0)).await;
-        let report = done.unwrap_or_else(|_| panic!("mutants from {start} take for ever"));
+        let watch = watch(start);
+        let report = world.ingest("pay", 0).await;
+        drop(watch);
         let report = report.unwrap_or_else(|error| panic!("mutants from {start}: {error}"));
         assert_eq!(report.read, report.written + report.duplicate + report.quarantined, "mutants from {start}");
         let sql = "select count(*) as n from t where id like 'good %' and email is not null and _known_until is null";
@@ -136,7 +172,53 @@ async fn mutated_files_cost_no_good_row() {
     let count = mutants().end - mutants().start;
     assert_eq!(files, count.div_ceil(AT_ONCE) * (AT_ONCE + 1), "every file is in the manifest: {fates:?}");
     assert!(fates.keys().any(|(_, status)| status == "unreadable"), "nothing was broken: {fates:?}");
-    println!("{count} mutated files: {fates:?}");
+    let counts: Vec<String> = fates.iter().map(|((form, status), n)| format!("{form} {status} {n}")).collect();
+    println!("{count} mutated files beside good ones: {}", counts.join(", "));
+    assert!(peak_memory() < MEMORY, "{} bytes were held", peak_memory());
+}
+
+/// Lines that are broken, without a quote or an end of line: they are one row each, and cost one row each.
+#[tokio::test(flavor = "multi_thread")]
+async fn intact_rows_beside_broken_ones_are_kept() {
+    let (mut intact, mut broken) = (0, 0);
+    for start in mutants().step_by(AT_ONCE as usize) {
+        let form = ["csv", "ndjson"][(start / AT_ONCE % 2) as usize];
+        // Without a key, so that a broken row cannot take an intact one's place.
+        let world = World::of(&sources(form).replace("    key: [id]\n", ""));
+        let mut expected = BTreeSet::new();
+        for number in start..start + AT_ONCE {
+            let mut seed = ChaCha8Rng::seed_from_u64(number);
+            let name = format!("mutant {number}");
+            let text = delivered(form, &name, seed.random_range(2..60));
+            let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+            let head = usize::from(form == "csv");
+            let mut damaged = lines[..head].concat();
+            for (row, line) in lines[head..].iter().enumerate() {
+                let end = line.len() - if form == "csv" { 2 } else { 1 };
+                if seed.random_range(0..5) > 0 {
+                    damaged.extend(*line);
+                    expected.insert((format!("{name} {row}"), row as i64));
+                    continue;
+                }
+                let mut bytes = line[..end].to_vec();
+                mutate(&mut bytes, &mut seed);
+                let is_kept = |byte: &u8| !matches!(byte, b'\n' | b'\r') && (form == "ndjson" || *byte != b'"');
+                damaged.extend(bytes.into_iter().filter(is_kept));
+                damaged.extend(&line[end..]);
+                broken += 1;
+            }
+            world.text(&format!("pay/day={}/{name}", date(0)), damaged);
+        }
+        let report = world.ingest("pay", 0).await.unwrap_or_else(|error| panic!("mutants from {start}: {error}"));
+        assert_eq!((report.files, report.unreadable), (AT_ONCE, 0), "mutants from {start}");
+        assert_eq!(report.read, report.written + report.duplicate + report.quarantined, "mutants from {start}");
+        let found: BTreeSet<(String, i64)> =
+            world.versions("pay").await.into_iter().map(|(id, n, _, _)| (id, n)).collect();
+        let lost: Vec<_> = expected.difference(&found).collect();
+        assert!(lost.is_empty(), "mutants from {start}: {lost:?}");
+        intact += expected.len();
+    }
+    println!("{intact} intact rows beside {broken} broken ones: none is lost");
 }
 
 #[test]
@@ -153,8 +235,12 @@ fn mutated_definitions_are_diagnosed() {
     for number in mutants() {
         let mut seed = ChaCha8Rng::seed_from_u64(number);
         let file = *names.choose(&mut seed).unwrap();
-        let mut bytes = file.text.clone().into_bytes();
-        for _ in 0..seed.random_range(1..4) {
+        // Some are changed in their structure, the others in their text.
+        let mut bytes =
+            if seed.random_range(0..3) == 0 { restructured(&file.text, &mut seed) } else { file.text.clone() }
+                .into_bytes();
+        let times = if bytes == file.text.as_bytes() { seed.random_range(1..4) } else { 0 };
+        for _ in 0..times {
             let at = seed.random_range(0..=bytes.len());
             let words: [&[u8]; 12] = [
                 b": ",
@@ -172,20 +258,78 @@ fn mutated_definitions_are_diagnosed() {
             ];
             bytes.splice(at..at, words.choose(&mut seed).unwrap().iter().copied());
         }
-        if seed.random() {
+        if times > 0 && seed.random() {
             mutate(&mut bytes, &mut seed);
         }
         let mutant = TextFile { path: file.path.clone(), text: String::from_utf8_lossy(&bytes).into_owned() };
         let mut files = beside(&file.path);
         files.push(mutant);
-        let (_, out) = std::panic::catch_unwind(|| Project::parse(&files))
-            .unwrap_or_else(|_| panic!("mutant {number} of {} panics", file.path));
+        let (_, out) = std::panic::catch_unwind(|| crate::pipeline::load::compile(&files))
+            .unwrap_or_else(|_| panic!("mutant {number} of {} panics", file.path))
+            .unwrap_or_else(|error| panic!("mutant {number} of {}: {error}", file.path));
         wrong += u64::from(out.iter().any(|diagnostic| diagnostic.file == file.path));
         assert!(out.iter().all(|d| !d.message.is_empty() && !d.file.is_empty()), "mutant {number}: {out:?}");
     }
     let count = mutants().end - mutants().start;
     assert!(wrong > count / 2, "{wrong} of {count} were found wrong");
     println!("{count} mutated definitions: {wrong} were found wrong");
+}
+
+/// The document with a value of it, or two, in another's place, gone, doubled, or what nobody expects there.
+fn restructured(text: &str, seed: &mut ChaCha8Rng) -> String {
+    let mut document: Yaml = serde_yaml::from_str(text).unwrap();
+    for _ in 0..seed.random_range(1..3) {
+        let other =
+            nth(&mut document, &mut seed.random_range(0..10_000)).map(|value| value.clone()).unwrap_or_default();
+        let odd: [&str; 12] = [
+            "null",
+            "-1",
+            "1e999",
+            "18446744073709551615",
+            "''",
+            "[]",
+            "{}",
+            "[[[[[[]]]]]]",
+            "{a: {a: {a: 1}}}",
+            "\"\\0\"",
+            "'ž\u{202e}; drop'",
+            "true",
+        ];
+        let odd: Yaml = serde_yaml::from_str(odd.choose(seed).unwrap()).unwrap();
+        let size = size(&document);
+        let Some(value) = nth(&mut document, &mut seed.random_range(0..size)) else { continue };
+        match (seed.random_range(0..5), value) {
+            (0, value) => *value = other,
+            (1, value) => *value = odd,
+            (2, Yaml::Sequence(list)) if !list.is_empty() => list.push(list[0].clone()),
+            (2, Yaml::Mapping(map)) => drop(map.insert(other, odd)),
+            (3, Yaml::Sequence(list)) => drop(list.pop()),
+            (3, Yaml::Mapping(map)) => drop(map.keys().next().cloned().and_then(|key| map.remove(key))),
+            (_, value) => *value = Yaml::Sequence(vec![value.clone(), odd]),
+        }
+    }
+    serde_yaml::to_string(&document).unwrap()
+}
+
+fn size(value: &Yaml) -> usize {
+    1 + match value {
+        Yaml::Sequence(list) => list.iter().map(size).sum(),
+        Yaml::Mapping(map) => map.values().map(size).sum(),
+        _ => 0,
+    }
+}
+
+/// The value that comes after so many others.
+fn nth<'a>(value: &'a mut Yaml, before: &mut usize) -> Option<&'a mut Yaml> {
+    if *before == 0 {
+        return Some(value);
+    }
+    *before -= 1;
+    match value {
+        Yaml::Sequence(list) => list.iter_mut().find_map(|value| nth(value, before)),
+        Yaml::Mapping(map) => map.values_mut().find_map(|value| nth(value, before)),
+        _ => None,
+    }
 }
 
 /// The definitions of the project that comes with the code.

