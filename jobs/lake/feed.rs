@@ -53,8 +53,10 @@ impl Change {
 /// The files of a commit's changes, under way.
 #[derive(Default)]
 pub(super) struct Feed {
-    open: Option<(mpsc::Sender<RecordBatch>, JoinHandle<Result<Vec<Sent>>>)>,
+    open: Option<(mpsc::Sender<RecordBatch>, Encoder)>,
 }
+
+type Encoder = JoinHandle<Result<Vec<Sent>>>;
 
 impl Feed {
     pub(super) async fn finish(&mut self) -> Result<Vec<AddCDCFile>> {

@@ -61,7 +61,7 @@ impl History {
         let is_erased = |event: &&Event| event.happened == Happened::Erased;
         let erased = all.iter().filter(is_erased).map(|event| event.version.clone()).collect();
         all.retain(|event| event.logical_date <= date);
-        all.sort_by(|a, b| a.order().cmp(&b.order()));
+        all.sort_by_key(Event::order);
         History { events: all, erased }
     }
 

@@ -24,6 +24,8 @@ pub fn index(page: &Index) -> String {
                     h2 #models-heading { "Last reports" }
                     (scroll("Models", &models(&page.models)))
                 }
+            }
+            @if !page.nights.is_empty() {
                 section aria-labelledby="nights-heading" {
                     h2 #nights-heading { "All reports" }
                     @for (model, dates) in &page.nights {

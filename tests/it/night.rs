@@ -95,7 +95,7 @@ fn ingest_accounts_for_every_row() {
 fn every_job_leaves_a_row_in_runs() {
     let rows = NIGHT.query("select job, status, peak_memory from runs order by started_at");
     let jobs: Vec<&str> = rows.iter().map(|row| row["job"].as_str().unwrap()).collect();
-    assert_eq!(jobs, ["ingest", "tables", "features", "train", "gate", "score", "monitor"]);
+    assert_eq!(jobs, ["ingest", "tables", "features", "train", "gate", "score", "monitor", "report"]);
     assert!(rows.iter().all(|row| row["status"] == "ok" && row["peak_memory"].as_u64().unwrap() > 1 << 20));
 }
 

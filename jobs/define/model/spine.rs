@@ -37,7 +37,7 @@ pub enum Label {
         delay: Duration,
         /// SQL over the spine row.
         eligible: Option<String>,
-        anchor: Option<Anchor>,
+        anchor: Option<Box<Anchor>>,
     },
     /// A column of the spine's own table.
     Column { column: String, known_after: Duration },
@@ -167,7 +167,7 @@ pub(super) fn label(raw: RawLabel, origin: &Origin, out: &mut Vec<Diagnostic>) -
                 horizon,
                 delay: raw.delay.unwrap_or(Duration::days(0)),
                 eligible: raw.eligible,
-                anchor: raw.anchor,
+                anchor: raw.anchor.map(Box::new),
             })
         }
         (None, Some(column), None, Some(known_after)) => Some(Label::Column { column, known_after }),

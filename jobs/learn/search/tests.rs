@@ -20,7 +20,7 @@ fn landscape(params: &Params) -> f64 {
     let rate = params["rate"].as_f64().unwrap();
     let leaves = params["leaves"].as_i64().unwrap();
     assert!((0.001..=1.0).contains(&rate) && (2..=64).contains(&leaves), "{params:?}");
-    let kind = if params["kind"] == Value::from("b") { 0.0 } else { 0.5 };
+    let kind = if params["kind"] == "b" { 0.0 } else { 0.5 };
     (rate / 0.03).ln().abs() / 2.0 + ((leaves - 20) as f64 / 30.0).abs() + kind
 }
 

@@ -30,6 +30,8 @@ use crate::pipeline::score::rows::{self, Policy};
 
 /// A column with its documentation and values.
 type Column = (Field, ArrayRef);
+/// A version, an attribute, a group of it, and its rows: all, favoured, good, good and favoured.
+type Count = (String, String, String, [u64; 4]);
 
 /// Writes all of it; the lines of the job's result.
 pub(super) async fn write(judging: &Judging<'_>, verdict: &Verdict) -> Result<Vec<Written>> {
@@ -218,7 +220,7 @@ fn differences(judging: &Judging<'_>) -> Result<Option<RecordBatch>> {
 /// How groups of people are treated; `None` where none are declared.
 fn treatment(judging: &Judging<'_>) -> Result<Option<RecordBatch>> {
     let policy = Policy::of(judging.model)?;
-    let mut counts: Vec<(String, String, String, [u64; 4])> = Vec::new();
+    let mut counts: Vec<Count> = Vec::new();
     for (champion, version) in [(false, Some(&judging.candidate)), (true, judging.champion.as_ref())] {
         let Some(version) = version else { continue };
         for treated in fairness::treated(judging, &policy, champion)? {
@@ -233,7 +235,7 @@ fn treatment(judging: &Judging<'_>) -> Result<Option<RecordBatch>> {
     if counts.is_empty() {
         return Ok(None);
     }
-    let text = |name: &str, doc: &str, get: &dyn Fn(&(String, String, String, [u64; 4])) -> &str| -> Column {
+    let text = |name: &str, doc: &str, get: &dyn Fn(&Count) -> &str| -> Column {
         let values: StringArray = counts.iter().map(|row| Some(get(row))).collect();
         (documented(name, DataType::Utf8, false, doc), Arc::new(values))
     };

@@ -132,7 +132,7 @@ pub async fn fairness(job: &Job, session: &Session, model: &Model, version: Opti
             let shares: Vec<f64> = compared.filter_map(of).collect();
             let (low, high) =
                 shares.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), s| (l.min(*s), h.max(*s)));
-            (shares.len() > 1).then(|| high - low)
+            (shares.len() > 1).then_some(high - low)
         };
         let differences = vec![
             ("demographic_parity".to_string(), gap(|group| group.favourable, |group| group.rows)),
