@@ -17,14 +17,16 @@ pub fn index(page: &Index) -> String {
             }
         }
         main #main tabindex="-1" {
-            @if page.models.is_empty() {
+            @if page.models.is_empty() && page.nights.is_empty() {
                 p.absent { "There is no report yet: run scorehouse report." }
-            } @else {
+            }
+            @if !page.models.is_empty() {
                 section aria-labelledby="models-heading" {
                     h2 #models-heading { "Last reports" }
                     (scroll("Models", &models(&page.models)))
                 }
             }
+            // Experiments have pages before there is any of a model.
             @if !page.nights.is_empty() {
                 section aria-labelledby="nights-heading" {
                     h2 #nights-heading { "All reports" }
