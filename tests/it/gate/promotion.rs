@@ -1,8 +1,8 @@
 //! Promotion: by the gate, by force, back, and by a night that is killed on the way.
 
 use super::world::{
-    FIRST, NOISE, SECOND, THIRD, aliases, artifact, champion, checks, gate, model, models, overwrite, train,
-    verdict, world,
+    FIRST, NOISE, SECOND, THIRD, aliases, artifact, champion, checks, gate, model, models, overwrite, train, verdict,
+    world,
 };
 use crate::support::{World, said, scorehouse};
 
