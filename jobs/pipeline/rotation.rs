@@ -19,7 +19,7 @@
 //! say of their inputs the versions after the rotation: so no night can tell, and the next goes on from last night's
 //! states. States of pseudonyms' own texts or order are dropped; that group's next night reads all rows.
 //!
-//! It can be killed at any instant. A note ([`marker`]) says that it is under way; every other job is refused with 75
+//! It can be killed at any instant. A note ([`mod@marker`]) says that it is under way; every other job is refused with 75
 //! until it was run again to its end. Each table is renamed in one commit, which names the rotation, so that a run that
 //! goes on knows what is done.
 

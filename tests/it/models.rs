@@ -158,7 +158,7 @@ fn what_cannot_be_learned_says_why() {
     let lonely = with("horizon: 2d}", "horizon: 2d, anchor: {table: payments, where: amount > 1000000, within: 1d}}");
     refused(&lonely, 3, &["no decision has an anchor"]);
     let small = format!("{MODEL}max_size: 4KiB\n");
-    refused(&small, 2, &["is too large", "more than its `max_size` of 4096", "help: fewer or smaller trees"]);
+    refused(&small, 2, &["is too large", "at most 4096, its `max_size`", "help: fewer or smaller trees"]);
 }
 
 #[test]
