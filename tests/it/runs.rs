@@ -41,7 +41,7 @@ fn a_run_tells_what_it_read_and_what_it_wrote() {
     let rows = tonight(&world);
     let jobs: Vec<&str> = rows.iter().map(|row| row["job"].as_str().unwrap()).collect();
     assert_eq!(jobs, ["ingest", "tables", "features", "train", "gate", "score", "monitor", "report"]);
-    let [_, tables_row, features, train, _, score, _] = &rows[..] else { panic!("{rows:#?}") };
+    let [_, tables_row, features, train, _, score, _, _] = &rows[..] else { panic!("{rows:#?}") };
     assert_eq!(tables(tables_row), ["tables/payments", "tables/people"]);
     assert_eq!(json(features, "inputs").as_object().unwrap().keys().collect::<Vec<_>>(), ["payments", "people"]);
     // What it learns from, and whom it will score.
