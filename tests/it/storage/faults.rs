@@ -74,7 +74,7 @@ fn a_fault_that_stays_asks_for_a_retry_and_leaves_nothing_half_written() {
         Rule::new(SlowDown, "GET", "raw/pay").from(2),
         Rule::new(SlowDown, "PUT", "_delta_log/0").from(4),
         Rule::new(ResetRequest, "PUT", ".parquet").from(2),
-        Rule::new(ResetAnswer, "GET", ".parquet").from(8),
+        Rule::new(ResetAnswer, "GET", ".parquet").from(1),
         Rule::new(Silence, "PUT", "_delta_log/0").from(9),
         Rule::new(SlowDown, "GET", "list-type=2").from(12),
     ];
