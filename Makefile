@@ -41,8 +41,8 @@ PEERS := "$(SCOREHOUSE_PEERS)/bin/python"
 READERS_LAKE := $(CARGO_TARGET_DIR)/readers
 PAGES := $(CARGO_TARGET_DIR)/pages
 
-.PHONY: help setup servers build nightly test unit torture check gate-check readers pages fmt lint interop interop-azure \
-    bench bench-peers bench-s3 clean-lake
+.PHONY: help setup servers build nightly test unit torture check gate-check readers pages fmt lint interop \
+    bench bench-learning bench-peers bench-s3 clean-lake
 .NOTPARALLEL:
 
 help: ## this list
@@ -51,8 +51,9 @@ help: ## this list
 setup: ## install what a build needs and the machine lacks
 	@orchestration/setup.sh
 
-servers: ## install the S3 server that tests of object storage run against; they say so where it cannot be had
-	@orchestration/servers.sh install || true
+servers: ## install the servers that tests of object storage run against; they say so where one cannot be had
+	@orchestration/servers.sh install s3 || true
+	@orchestration/servers.sh install azure || true
 
 build: setup ## build the binary
 	@$(WITH_TOOLS) cargo build --locked
@@ -104,13 +105,9 @@ lint: setup ## format, clippy and documentation, warnings denied
 	@$(WITH_TOOLS) RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
 interop: readers ## readers of the lake, and object storage on a server, which must be there
-	@orchestration/servers.sh install
-	@$(WITH_TOOLS) SCOREHOUSE_SERVERS=required cargo test --locked --test it storage -- --nocapture
-
-interop-azure: setup ## a small night against Azurite, with a build of its own (minutes)
+	@orchestration/servers.sh install s3
 	@orchestration/servers.sh install azure
-	@$(WITH_TOOLS) CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)-azure" \
-	    cargo test --locked --features azure,gcs --test it storage::azure -- --nocapture
+	@$(WITH_TOOLS) SCOREHOUSE_SERVERS=required cargo test --locked --test it storage -- --nocapture
 
 bench: build ## a night on 100,000 users and 400 days, timed
 	@benches/night.sh $(SCOREHOUSE)
@@ -127,6 +124,13 @@ bench-peers: build ## point-in-time features beside DuckDB, Polars and PySpark
 	    --histories $(BENCH_HISTORIES) --repeat $(BENCH_TURNS) $(if $(MEMORY),--memory-limit $(MEMORY)) \
 	    --scorehouse $(SCOREHOUSE) --scorehouse-bench "$(CARGO_TARGET_DIR)/debug/examples/scorehouse-bench" \
 	    --results benches/RESULTS.md
+
+bench-learning: build ## training and scoring beside Python LightGBM, from the same Parquet
+	@$(WITH_TOOLS) cargo build --locked --example scorehouse-bench
+	@benches/peers.sh
+	@$(PEERS) benches/learning/data.py --out "$(BENCH_DIR)/learning"
+	@$(PEERS) benches/learning/run.py --data "$(BENCH_DIR)/learning" --work "$(BENCH_DIR)/learning-work" \
+	    --scorehouse-bench "$(CARGO_TARGET_DIR)/debug/examples/scorehouse-bench" --results benches/RESULTS.md
 
 clean-lake: ## remove the generated events and the lake that `make nightly` wrote
 	rm -rf "$(RAW)" "$(LAKE)"

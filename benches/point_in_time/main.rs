@@ -2,7 +2,10 @@
 //! same (see benches/README.md). Definitions are those of benches/point_in_time/project, read by the product's own code.
 //!
 //! `snapshot` joins payments with their orders and computes all features of everybody at one instant; `history` computes
-//! three features over four windows for rows at any instant.
+//! three features over four windows for rows at any instant. `train` and `score` are those of ../learning.
+
+#[path = "../learning/bench.rs"]
+mod learning;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use scorehouse::define::{FeatureGroup, yaml};
 use scorehouse::engine::pit::Compiled;
 use scorehouse::engine::session::{Session, SessionOptions};
 
-type Failure = Box<dyn std::error::Error>;
+pub type Failure = Box<dyn std::error::Error>;
 
 const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/point_in_time/project");
 const HISTORY: &str = "group: history\nentity: user_id\nentities: users\ntable: payment\naggregations:\n\
@@ -51,6 +54,8 @@ enum Bench {
         #[command(flatten)]
         common: Common,
     },
+    Train(learning::Learning),
+    Score(learning::Learning),
 }
 
 #[derive(Debug, Args)]
@@ -68,6 +73,8 @@ async fn main() -> Result<(), Failure> {
     match Arguments::parse().bench {
         Bench::Snapshot { payments, orders, as_of, common } => snapshot(&payments, &orders, &as_of, &common).await,
         Bench::History { payments, spine, common } => history(&payments, &spine, &common).await,
+        Bench::Train(asked) => learning::train(&asked),
+        Bench::Score(asked) => learning::score(&asked),
     }
 }
 

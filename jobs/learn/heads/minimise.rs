@@ -1,8 +1,15 @@
-//! The minimum of a smooth convex function: L-BFGS (D. Liu and J. Nocedal, "On the limited memory BFGS method for large
-//! scale optimization", 1989; the two-loop recursion of J. Nocedal, 1980), with the bisecting line search for the weak
-//! Wolfe conditions of A. Lewis and M. Overton ("Nonsmooth optimization via quasi-Newton methods", 2013).
+//! The minimum of a smooth convex function by argmin's L-BFGS (D. Liu and J. Nocedal, "On the limited memory BFGS method
+//! for large scale optimization", 1989) with the line search of J. Moré and D. Thuente ("Line search algorithms with
+//! guaranteed sufficient decrease", 1994).
+//!
+//! argmin asks for value and gradient of a point one after the other; here they cost one pass over the rows together,
+//! so the last point's are remembered. A value that is no finite number ends the search: argmin's would go on for ever.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
+
+use argmin::core::{CostFunction, Error as Stopped, Executor, Gradient, State, TerminationReason, TerminationStatus};
+use argmin::solver::linesearch::MoreThuenteLineSearch;
+use argmin::solver::quasinewton::LBFGS;
 
 use crate::error::{Error, Result};
 
@@ -17,44 +24,47 @@ const MEMORY: usize = 10;
 /// A gradient this short is a minimum where no step is lower in floating point.
 const SHORT: f64 = 1e-5;
 
-/// Bisections of one line search.
-const BISECTIONS: u32 = 60;
+/// The shortest and the longest step of a line search, in lengths of its direction.
+const STEP: (f64, f64) = (1e-20, 1e20);
 
 /// The minimum from `start`, and the steps it took: where the gradient is shorter than `tolerance`, at most `steps`.
 ///
 /// `Data` error where the function has no minimum that can be found.
 pub fn lbfgs(function: &dyn Smooth, start: Vec<f64>, steps: u32, tolerance: f64) -> Result<(Vec<f64>, u32)> {
-    let (value, gradient) = function.value_and_gradient(&start);
-    let mut now = Point { at: start, value, gradient };
-    let mut curvature: VecDeque<Curvature> = VecDeque::with_capacity(MEMORY);
-    for step in 0..steps.max(1) {
-        let length = dot(&now.gradient, &now.gradient).sqrt();
-        if length <= tolerance {
-            return Ok((now.at, step.max(1)));
-        }
-        // The first step knows no scale; the others have one that is as a rule taken as it is.
-        let first = if curvature.is_empty() { 1.0 / length.max(1.0) } else { 1.0 };
-        let direction = direction(&now.gradient, &curvature);
-        let Some(next) = line_search(function, &now, &direction, first) else {
-            if length < SHORT {
-                return Ok((now.at, step.max(1)));
-            }
-            return Err(Error::data(format!(
-                "the loss has no minimum that can be found (its gradient is {length:e} long after {step} steps)"
-            )));
-        };
-        let moved: Vec<f64> = next.at.iter().zip(&now.at).map(|(a, b)| a - b).collect();
-        let turned: Vec<f64> = next.gradient.iter().zip(&now.gradient).map(|(a, b)| a - b).collect();
-        let product = dot(&moved, &turned);
-        if product > 0.0 {
-            if curvature.len() == MEMORY {
-                curvature.pop_front();
-            }
-            curvature.push_back(Curvature { moved, turned, product });
-        }
-        now = next;
+    let result = LBFGS::<_, Vec<f64>, Vec<f64>, f64>::new(line_search()?, MEMORY)
+        .with_tolerance_grad(tolerance)
+        .and_then(|solver| {
+            let problem = Remembered { function, last: RefCell::default() };
+            let state = |state: argmin::core::IterState<_, _, (), (), (), f64>| {
+                state.param(start).max_iters(u64::from(steps.max(1)))
+            };
+            Executor::new(problem, solver).configure(state).ctrlc(false).run()
+        })
+        .map_err(|why| Error::data(format!("the loss cannot be minimised: {why}")))?;
+    let taken = u32::try_from(result.state.get_iter()).unwrap_or(steps).max(1);
+    let found = result.state.get_best_param().cloned().unwrap_or_default();
+    let out_of_steps = matches!(
+        result.state.get_termination_status(),
+        TerminationStatus::Terminated(TerminationReason::MaxItersReached)
+    );
+    let (_, gradient) = function.value_and_gradient(&found);
+    let length = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+    if !out_of_steps && !(length <= SHORT.max(tolerance)) {
+        return Err(Error::data(format!(
+            "the loss has no minimum that can be found (its gradient is {length:e} long after {taken} steps)"
+        )));
     }
-    Ok((now.at, steps.max(1)))
+    Ok((found, taken))
+}
+
+fn line_search() -> Result<MoreThuenteLineSearch<Vec<f64>, Vec<f64>, f64>> {
+    MoreThuenteLineSearch::new().with_bounds(STEP.0, STEP.1).map_err(|why| Error::internal(why.to_string()))
+}
+
+/// A function that knows its last point's value and gradient.
+struct Remembered<'a> {
+    function: &'a dyn Smooth,
+    last: RefCell<Option<Point>>,
 }
 
 struct Point {
@@ -63,59 +73,36 @@ struct Point {
     gradient: Vec<f64>,
 }
 
-/// How the gradient turned along a step.
-struct Curvature {
-    moved: Vec<f64>,
-    turned: Vec<f64>,
-    product: f64,
-}
-
-/// Minus the gradient, times the inverse of the curvature as far as it is known.
-fn direction(gradient: &[f64], curvature: &VecDeque<Curvature>) -> Vec<f64> {
-    let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();
-    let mut factors = Vec::with_capacity(curvature.len());
-    for step in curvature.iter().rev() {
-        let factor = dot(&step.moved, &direction) / step.product;
-        add(&mut direction, -factor, &step.turned);
-        factors.push(factor);
-    }
-    if let Some(last) = curvature.back() {
-        let scale = last.product / dot(&last.turned, &last.turned);
-        direction.iter_mut().for_each(|d| *d *= scale);
-    }
-    for (step, factor) in curvature.iter().zip(factors.into_iter().rev()) {
-        let back = dot(&step.turned, &direction) / step.product;
-        add(&mut direction, factor - back, &step.moved);
-    }
-    direction
-}
-
-/// A point along the direction that is enough lower and enough flatter; none where floating point has none.
-fn line_search(function: &dyn Smooth, from: &Point, direction: &[f64], first: f64) -> Option<Point> {
-    let slope = dot(&from.gradient, direction);
-    let (mut low, mut high, mut length) = (0.0, f64::INFINITY, first);
-    for _ in 0..BISECTIONS {
-        let mut at = from.at.clone();
-        add(&mut at, length, direction);
-        let (value, gradient) = function.value_and_gradient(&at);
-        if !value.is_finite() || value > from.value + 1e-4 * length * slope {
-            high = length;
-        } else if dot(&gradient, direction) < 0.9 * slope {
-            low = length;
-        } else {
-            return (value < from.value || gradient != from.gradient).then_some(Point { at, value, gradient });
+impl Remembered<'_> {
+    fn with<T>(&self, at: &[f64], f: impl FnOnce(&Point) -> T) -> Result<T, Stopped> {
+        let mut last = self.last.borrow_mut();
+        if let Some(point) = last.as_ref().filter(|point| point.at == at) {
+            return Ok(f(point));
         }
-        length = if high.is_finite() { (low + high) / 2.0 } else { 2.0 * low };
+        let (value, gradient) = self.function.value_and_gradient(at);
+        if !value.is_finite() || gradient.iter().any(|g| !g.is_finite()) {
+            return Err(Stopped::msg(format!("its value is {value}")));
+        }
+        Ok(f(last.insert(Point { at: at.to_vec(), value, gradient })))
     }
-    None
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+impl CostFunction for Remembered<'_> {
+    type Param = Vec<f64>;
+    type Output = f64;
+
+    fn cost(&self, at: &Vec<f64>) -> Result<f64, Stopped> {
+        self.with(at, |point| point.value)
+    }
 }
 
-fn add(to: &mut [f64], factor: f64, of: &[f64]) {
-    to.iter_mut().zip(of).for_each(|(to, of)| *to += factor * of);
+impl Gradient for Remembered<'_> {
+    type Param = Vec<f64>;
+    type Gradient = Vec<f64>;
+
+    fn gradient(&self, at: &Vec<f64>) -> Result<Vec<f64>, Stopped> {
+        self.with(at, |point| point.gradient.clone())
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::matrix::View;
 use super::dense::{Dense, Standard, softplus};
-use super::network::{Batch, Layer, Network};
+use super::network::{Batch, Network, Trainee};
 use super::{Body, Head, Learned, Margins, Params, Task, Watch};
 use crate::error::{Error, Result};
 
@@ -50,43 +50,6 @@ impl Margins for Mlp {
     }
 }
 
-/// Weights a step: momentum and its square, as Adam keeps them.
-struct Adam {
-    rate: f64,
-    decay: f64,
-    steps: i32,
-    moments: Vec<[Layer; 2]>,
-}
-
-impl Adam {
-    const BETAS: [f64; 2] = [0.9, 0.999];
-    const EPSILON: f64 = 1e-8;
-
-    fn new(network: &Network, rate: f64, decay: f64) -> Adam {
-        let zero =
-            |layer: &Layer| Layer { weights: vec![0.0; layer.weights.len()], biases: vec![0.0; layer.biases.len()] };
-        let moments = network.layers.iter().map(|layer| [zero(layer), zero(layer)]).collect();
-        Adam { rate, decay, steps: 0, moments }
-    }
-
-    fn step(&mut self, network: &mut Network, gradient: &[Layer]) {
-        self.steps += 1;
-        let (rate, decay) = (self.rate, self.decay);
-        let [first, second] = Self::BETAS.map(|beta| 1.0 - beta.powi(self.steps));
-        let update = |weights: &mut [f64], slopes: &[f64], m: &mut [f64], v: &mut [f64], decay: f64| {
-            for (((w, g), m), v) in weights.iter_mut().zip(slopes).zip(m).zip(v) {
-                *m = Self::BETAS[0] * *m + (1.0 - Self::BETAS[0]) * g;
-                *v = Self::BETAS[1] * *v + (1.0 - Self::BETAS[1]) * g * g;
-                *w -= rate * (decay * *w + (*m / first) / ((*v / second).sqrt() + Self::EPSILON));
-            }
-        };
-        for ((layer, slopes), [m, v]) in network.layers.iter_mut().zip(gradient).zip(&mut self.moments) {
-            update(&mut layer.weights, &slopes.weights, &mut m.weights, &mut v.weights, decay);
-            update(&mut layer.biases, &slopes.biases, &mut m.biases, &mut v.biases, 0.0);
-        }
-    }
-}
-
 pub(super) struct Learner<'a> {
     pub params: &'a Params,
 }
@@ -101,14 +64,15 @@ impl Head for Learner<'_> {
         let widths: Vec<usize> = [rows.width].into_iter().chain(hidden).collect();
         let mut network = Network::random(&widths, &mut rng);
         let (rate, decay) = (self.params.number("learning_rate"), self.params.number("weight_decay"));
-        let mut adam = Adam::new(&network, rate.unwrap_or(1e-3), decay.unwrap_or(1e-4));
+        let mut trainee = Trainee::new(&network, rate.unwrap_or(1e-3), decay.unwrap_or(1e-4))?;
         let size = self.params.number("batch_size").map_or(256, |size| size as usize).max(1);
         let mut order: Vec<usize> = (0..rows.rows()).collect();
         let mut best: Option<(f64, u32, Network)> = None;
         let mut last = 0;
         for round in 1..=task.rounds.max(1) {
             order.shuffle(&mut rng);
-            pass(&mut network, &mut adam, &rows, &order, size);
+            pass(&mut trainee, &rows, &order, size)?;
+            network = trainee.network()?;
             last = round;
             let Some(stop) = &stop else { continue };
             let loss = mean_loss(&network, stop);
@@ -133,7 +97,7 @@ impl Head for Learner<'_> {
 }
 
 /// One pass over the rows.
-fn pass(network: &mut Network, adam: &mut Adam, rows: &Dense, order: &[usize], size: usize) {
+fn pass(trainee: &mut Trainee, rows: &Dense, order: &[usize], size: usize) -> Result<()> {
     let (mut numbers, mut labels, mut weights) = (Vec::new(), Vec::new(), Vec::new());
     for chosen in order.chunks(size) {
         numbers.clear();
@@ -142,9 +106,9 @@ fn pass(network: &mut Network, adam: &mut Adam, rows: &Dense, order: &[usize], s
         labels.extend(chosen.iter().map(|row| rows.labels[*row]));
         weights.clear();
         weights.extend(chosen.iter().map(|row| rows.weights[*row]));
-        let (_, gradient) = network.loss_and_gradient(&Batch { numbers: &numbers, labels: &labels, weights: &weights });
-        adam.step(network, &gradient);
+        trainee.step(&Batch { numbers: &numbers, labels: &labels, weights: &weights })?;
     }
+    Ok(())
 }
 
 fn mean_loss(network: &Network, rows: &Dense) -> f64 {

@@ -5,8 +5,8 @@
 //! | `lightgbm` | LightGBM, gradient boosting | inputs as they are |
 //! | `random_forest`, `extra_trees` | LightGBM's `boosting=rf`, the latter with random thresholds | inputs as they are |
 //! | `tree` | LightGBM, one round at full learning rate | inputs as they are |
-//! | `logistic`, `linear_svm` | L-BFGS on the penalised loss | inputs standardised, see [`dense`] |
-//! | `mlp` | Adam on gradients of our own over `matrixmultiply` | inputs standardised |
+//! | `logistic`, `linear_svm` | argmin's L-BFGS on the penalised loss | inputs standardised, see [`dense`] |
+//! | `mlp` | candle's AdamW on its gradients | inputs standardised |
 //!
 //! A head gets rows as a [`View`] and gives a [`Body`], which is what an artifact keeps; a body gives margins, and for
 //! all but the perceptron what each input contributes to them. A margin is the log odds of the positive class for trees,

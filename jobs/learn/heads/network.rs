@@ -1,14 +1,18 @@
-//! A feed-forward network with rectified hidden layers and one output, the log odds; and its gradient.
+//! A feed-forward network with rectified hidden layers and one output, the log odds.
 //!
 //! Scoring goes row by row in one fixed order of additions, so that a row's margin is the same alone and in any block.
-//! Training multiplies whole blocks with `matrixmultiply`. The gradient is held to finite differences by a test.
+//! Training has the same network as candle's variables ([`Trainee`]): whole batches are multiplied, the loss is
+//! differentiated and the steps are taken there. Tests hold its loss to that of scoring and its steps to finite
+//! differences.
 
+use candle_core::{Device, Tensor, Var};
+use candle_nn::optim::{AdamW, Optimizer, ParamsAdamW};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::super::exact;
-use super::dense::{sigmoid, softplus};
+use crate::error::{Error, Result};
 
 /// From one layer's outputs to the next one's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,55 +88,6 @@ impl Network {
         }
         now[0]
     }
-
-    /// The weighted mean of the log loss of some rows, and its gradient, in the shape of the network.
-    pub fn loss_and_gradient(&self, rows: &Batch) -> (f64, Vec<Layer>) {
-        let count = rows.labels.len();
-        let mut outputs: Vec<Vec<f64>> = Vec::with_capacity(self.layers.len());
-        for (number, layer) in self.layers.iter().enumerate() {
-            let input = number.checked_sub(1).map_or(rows.numbers, |before| outputs[before].as_slice());
-            let mut output: Vec<f64> = layer.biases.iter().copied().cycle().take(count * layer.outputs()).collect();
-            multiply((count, layer.inputs(), layer.outputs()), (input, false), (&layer.weights, false), &mut output);
-            if number + 1 < self.layers.len() {
-                output.iter_mut().for_each(|x| *x = x.max(0.0));
-            }
-            outputs.push(output);
-        }
-        let total: f64 = rows.weights.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-        let margins = outputs.last().map(Vec::as_slice).unwrap_or_default();
-        let mut loss = 0.0;
-        let mut back = Vec::with_capacity(count);
-        for ((z, y), s) in margins.iter().zip(rows.labels).zip(rows.weights) {
-            loss += s * (softplus(*z) - y * z) / total;
-            back.push(s * (sigmoid(*z) - y) / total);
-        }
-        (loss, self.backward(rows, &outputs, back))
-    }
-
-    fn backward(&self, rows: &Batch, outputs: &[Vec<f64>], mut back: Vec<f64>) -> Vec<Layer> {
-        let count = rows.labels.len();
-        let mut gradient = Vec::with_capacity(self.layers.len());
-        for (number, layer) in self.layers.iter().enumerate().rev() {
-            let (ins, outs) = (layer.inputs(), layer.outputs());
-            let input = number.checked_sub(1).map_or(rows.numbers, |before| outputs[before].as_slice());
-            let mut weights = vec![0.0; ins * outs];
-            multiply((ins, count, outs), (input, true), (&back, false), &mut weights);
-            let mut biases = vec![0.0; outs];
-            for row in back.chunks_exact(outs) {
-                biases.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-            }
-            if number > 0 {
-                let mut before = vec![0.0; count * ins];
-                multiply((count, outs, ins), (&back, false), (&layer.weights, true), &mut before);
-                // The slope of the rectifier: 0 where it gave 0.
-                before.iter_mut().zip(input).filter(|(_, output)| **output <= 0.0).for_each(|(x, _)| *x = 0.0);
-                back = before;
-            }
-            gradient.push(Layer { weights, biases });
-        }
-        gradient.reverse();
-        gradient
-    }
 }
 
 /// Rows to learn from at once.
@@ -143,40 +98,67 @@ pub struct Batch<'a> {
     pub weights: &'a [f64],
 }
 
-/// `out += a · b`, m × k times k × n, all row-major; a factor whose flag is set is stored transposed.
-fn multiply((m, k, n): (usize, usize, usize), a: (&[f64], bool), b: (&[f64], bool), out: &mut [f64]) {
-    debug_assert!(a.0.len() == m * k && b.0.len() == k * n && out.len() == m * n);
-    if a.0.len() < m * k || b.0.len() < k * n || out.len() < m * n {
-        return;
+/// A network in training: Adam with weight decay on weights, without on biases.
+pub struct Trainee {
+    layers: Vec<(Var, Var)>,
+    optimisers: [AdamW; 2],
+}
+
+impl Trainee {
+    pub fn new(network: &Network, rate: f64, decay: f64) -> Result<Trainee> {
+        let layer = |layer: &Layer| {
+            let weights = Var::from_slice(&layer.weights, (layer.inputs(), layer.outputs()), &Device::Cpu)?;
+            Ok((weights, Var::from_slice(&layer.biases, layer.outputs(), &Device::Cpu)?))
+        };
+        let layers = network.layers.iter().map(layer).collect::<candle_core::Result<Vec<_>>>().map_err(failed)?;
+        let optimiser = |vars: Vec<Var>, weight_decay| {
+            AdamW::new(vars, ParamsAdamW { lr: rate, weight_decay, ..ParamsAdamW::default() }).map_err(failed)
+        };
+        let (weights, biases) = layers.iter().cloned().unzip();
+        Ok(Trainee { layers, optimisers: [optimiser(weights, decay)?, optimiser(biases, 0.0)?] })
     }
-    let strides = |transposed: bool, rows: usize, columns: usize| match transposed {
-        true => (1, rows as isize),
-        false => (columns as isize, 1),
-    };
-    let ((ar, ac), (br, bc)) = (strides(a.1, m, k), strides(b.1, k, n));
-    // SAFETY: the lengths were checked, and the strides reach no further than they do.
-    unsafe {
-        matrixmultiply::dgemm(
-            m,
-            k,
-            n,
-            1.0,
-            a.0.as_ptr(),
-            ar,
-            ac,
-            b.0.as_ptr(),
-            br,
-            bc,
-            1.0,
-            out.as_mut_ptr(),
-            n as isize,
-            1,
-        );
+
+    /// A step against the gradient of the loss on some rows.
+    pub fn step(&mut self, rows: &Batch) -> Result<()> {
+        let gradient = self.loss(rows).and_then(|loss| loss.backward()).map_err(failed)?;
+        self.optimisers.iter_mut().try_for_each(|optimiser| optimiser.step(&gradient)).map_err(failed)
     }
+
+    /// The weighted mean of the log loss.
+    fn loss(&self, rows: &Batch) -> candle_core::Result<Tensor> {
+        let count = rows.labels.len();
+        let mut outputs = Tensor::from_slice(rows.numbers, (count, rows.numbers.len() / count.max(1)), &Device::Cpu)?;
+        for (number, (weights, biases)) in self.layers.iter().enumerate() {
+            outputs = outputs.matmul(weights)?.broadcast_add(biases)?;
+            if number + 1 < self.layers.len() {
+                outputs = outputs.relu()?;
+            }
+        }
+        let z = outputs.flatten_all()?;
+        let y = Tensor::from_slice(rows.labels, count, &Device::Cpu)?;
+        let s = Tensor::from_slice(rows.weights, count, &Device::Cpu)?;
+        // ln(1 + exp(z)) − y z, without overflow.
+        let softplus = (z.relu()? + (z.abs()?.neg()?.exp()? + 1.0)?.log()?)?;
+        let loss = (softplus - (y * z)?)?;
+        (loss * s)?.sum_all()? / rows.weights.iter().sum::<f64>().max(f64::MIN_POSITIVE)
+    }
+
+    /// As it is now.
+    pub fn network(&self) -> Result<Network> {
+        let numbers = |var: &Var| var.flatten_all()?.to_vec1::<f64>();
+        let layer = |(weights, biases): &(Var, Var)| Ok(Layer { weights: numbers(weights)?, biases: numbers(biases)? });
+        let layers = self.layers.iter().map(layer).collect::<candle_core::Result<_>>().map_err(failed)?;
+        Ok(Network { layers })
+    }
+}
+
+fn failed(error: candle_core::Error) -> Error {
+    Error::internal(format!("the network cannot be trained: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::dense::softplus;
     use super::*;
     use proptest::prelude::{ProptestConfig, prop_assert, proptest};
     use rand::SeedableRng;
@@ -201,36 +183,50 @@ mod tests {
         }
     }
 
+    /// The weighted mean of the log loss, by scoring.
+    fn loss(network: &Network, rows: &Rows, width: usize) -> f64 {
+        let (mut buffers, mut sum) = (Default::default(), 0.0);
+        for (row, numbers) in rows.numbers.chunks_exact(width).enumerate() {
+            let z = network.margin(numbers, &mut buffers);
+            sum += rows.weights[row] * (softplus(z) - rows.labels[row] * z);
+        }
+        sum / rows.weights.iter().sum::<f64>()
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
+        /// The first step of Adam goes by its rate against the sign of each slope, whatever its size.
         #[test]
-        fn the_gradient_is_what_small_steps_say(seed in 0u64..10_000, count in 1usize..20, width in 1usize..5) {
+        fn the_first_step_goes_where_small_steps_say(seed in 0u64..10_000, count in 1usize..20, width in 1usize..5) {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let rows = rows(count, width, &mut rng);
             let mut network = Network::random(&[width, 4, 3], &mut rng);
             // Where a layer gives 0 throughout, a bias of 0 would lie right where the rectifier bends.
             network.layers.iter_mut().flat_map(|layer| &mut layer.biases).for_each(|b| *b = rng.random_range(-1.0..1.0));
-            let (_, gradient) = network.loss_and_gradient(&rows.batch());
-            let step = 1e-6;
-            for (layer, expected) in gradient.iter().enumerate() {
-                for weight in 0..network.layers[layer].weights.len() {
-                    let loss = |by: f64| {
-                        let mut moved = network.clone();
-                        moved.layers[layer].weights[weight] += by;
-                        moved.loss_and_gradient(&rows.batch()).0
-                    };
-                    let slope = (loss(step) - loss(-step)) / 2.0 / step;
-                    prop_assert!((slope - expected.weights[weight]).abs() < 1e-4, "{slope}");
+            let (rate, decay, small) = (1e-3, 0.1, 1e-6);
+            let mut trainee = Trainee::new(&network, rate, decay).unwrap();
+            trainee.step(&rows.batch()).unwrap();
+            let after = trainee.network().unwrap();
+            let slope = |change: &dyn Fn(&mut Network, f64)| {
+                let moved = |by: f64| {
+                    let mut moved = network.clone();
+                    change(&mut moved, by);
+                    loss(&moved, &rows, width)
+                };
+                (moved(small) - moved(-small)) / 2.0 / small
+            };
+            let step = |was: f64, decay: f64, slope: f64| was * (1.0 - rate * decay) - rate * slope.signum();
+            for (l, layer) in network.layers.iter().enumerate() {
+                for (w, was) in layer.weights.iter().enumerate() {
+                    let slope = slope(&|network, by| network.layers[l].weights[w] += by);
+                    let expected = if slope.abs() < 1e-4 { continue } else { step(*was, decay, slope) };
+                    prop_assert!((after.layers[l].weights[w] - expected).abs() < 1e-6, "{slope}");
                 }
-                for bias in 0..network.layers[layer].biases.len() {
-                    let loss = |by: f64| {
-                        let mut moved = network.clone();
-                        moved.layers[layer].biases[bias] += by;
-                        moved.loss_and_gradient(&rows.batch()).0
-                    };
-                    let slope = (loss(step) - loss(-step)) / 2.0 / step;
-                    prop_assert!((slope - expected.biases[bias]).abs() < 1e-4, "{slope}");
+                for (b, was) in layer.biases.iter().enumerate() {
+                    let slope = slope(&|network, by| network.layers[l].biases[b] += by);
+                    let expected = if slope.abs() < 1e-4 { continue } else { step(*was, 0.0, slope) };
+                    prop_assert!((after.layers[l].biases[b] - expected).abs() < 1e-6, "{slope}");
                 }
             }
         }
@@ -240,13 +236,10 @@ mod tests {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let rows = rows(9, width, &mut rng);
             let network = Network::random(&[width, 5], &mut rng);
-            let mut buffers = Default::default();
-            let total: f64 = rows.weights.iter().sum();
-            let by_row: f64 = rows.numbers.chunks_exact(width).enumerate().map(|(row, numbers)| {
-                let z = network.margin(numbers, &mut buffers);
-                rows.weights[row] * (softplus(z) - rows.labels[row] * z) / total
-            }).sum();
-            prop_assert!((by_row - network.loss_and_gradient(&rows.batch()).0).abs() < 1e-12);
+            let trainee = Trainee::new(&network, 0.0, 0.0).unwrap();
+            let in_training = trainee.loss(&rows.batch()).unwrap().to_scalar::<f64>().unwrap();
+            prop_assert!((loss(&network, &rows, width) - in_training).abs() < 1e-12);
+            prop_assert!(trainee.network().unwrap() == network);
         }
     }
 }

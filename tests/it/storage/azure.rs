@@ -1,14 +1,14 @@
-//! The small nights in a container of Azurite, Microsoft's emulator, with a build that has Azure (`make interop-azure`).
+//! The small nights in a container of Azurite, Microsoft's emulator.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{root, said, scorehouse};
+use super::server::Server;
+use crate::support::{said, scorehouse};
 use crate::torture::nights::{NIGHTLY, NIGHTS, date};
 
 /// What anybody may ask a lake of these nights for.
@@ -27,20 +27,15 @@ fn rows(mut command: Command) -> BTreeSet<String> {
 
 #[test]
 fn nights_in_azure_leave_what_they_leave_on_disk() {
+    let Some(server) = Server::start("azure", "azurite", "make interop") else { return };
     let dir = TempDir::new().unwrap();
-    let mut server = Command::new(root().join("orchestration/servers.sh"));
-    let mut server = server.arg("azure").arg(dir.path().join("azure")).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut server = server.spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let endpoint = line.trim().strip_prefix("endpoint=").unwrap_or_else(|| panic!("the server said {line:?}"));
     let profile = dir.path().join("azure.yaml");
     let options = "storage_options: {azure_storage_use_emulator: 'true'}\n";
     std::fs::write(&profile, format!("lake: az://scorehouse/lake\nraw: none\n{options}")).unwrap();
     let ask = |arguments: &[&str], lake: &Path, raw: &Path| {
         let mut command = scorehouse(arguments);
         command.arg("--profile").arg(&profile).arg("--lake").arg(lake).arg("--raw").arg(raw);
-        command.env("AZURITE_BLOB_STORAGE_URL", endpoint);
+        command.env("AZURITE_BLOB_STORAGE_URL", &server.endpoint);
         command
     };
     let (there, here) = (Path::new("az://scorehouse/lake"), dir.path().join("lake"));
@@ -57,6 +52,4 @@ fn nights_in_azure_leave_what_they_leave_on_disk() {
             assert!(!there.is_empty(), "{table}");
         }
     }
-    drop(server.stdin.take());
-    server.wait().unwrap();
 }

@@ -37,23 +37,30 @@ pub fn server() -> Option<&'static Server> {
 }
 
 fn start() -> Option<Server> {
-    if !tools().join("servers/installed.txt").exists() {
-        let how = "no S3 server is installed: run `orchestration/servers.sh install`, or `make interop`";
-        assert!(std::env::var("SCOREHOUSE_SERVERS").is_err(), "{how}");
-        eprintln!("skipped: {how}");
-        return None;
-    }
-    let dir = TempDir::new().unwrap();
-    let mut command = Command::new(root().join("orchestration/servers.sh"));
-    command.arg("s3").arg(dir.path()).env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", SECRET);
-    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let endpoint = line.trim().strip_prefix("endpoint=").unwrap_or_else(|| panic!("the server said {line:?}"));
-    Some(Server { endpoint: endpoint.to_string(), _process: process, _dir: dir })
+    Server::start("s3", "servers", "make interop")
 }
 
 impl Server {
+    /// A server of a kind that `orchestration/servers.sh` knows; `None`, and said, where nothing is in its directory of
+    /// the tools.
+    pub fn start(kind: &str, installed: &str, make: &str) -> Option<Server> {
+        if !tools().join(installed).join("installed.txt").exists() {
+            let how =
+                format!("no server of {kind} is installed: `orchestration/servers.sh install {kind}`, or `{make}`");
+            assert!(std::env::var("SCOREHOUSE_SERVERS").is_err(), "{how}");
+            eprintln!("skipped: {how}");
+            return None;
+        }
+        let dir = TempDir::new().unwrap();
+        let mut command = Command::new(root().join("orchestration/servers.sh"));
+        command.arg(kind).arg(dir.path()).env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", SECRET);
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let endpoint = line.trim().strip_prefix("endpoint=").unwrap_or_else(|| panic!("the server said {line:?}"));
+        Some(Server { endpoint: endpoint.to_string(), _process: process, _dir: dir })
+    }
+
     /// `127.0.0.1:…`
     pub fn address(&self) -> &str {
         self.endpoint.trim_start_matches("http://")
