@@ -30,6 +30,8 @@ pub enum Through {
     Time,
     /// Whom a row describes.
     Entity,
+    /// How much a row counts in training.
+    Weight,
     Segment,
     /// Which rows a dataset has.
     Rows,
@@ -51,6 +53,7 @@ impl Through {
             Through::Order => "order",
             Through::Time => "time",
             Through::Entity => "entity",
+            Through::Weight => "weight",
             Through::Segment => "segment",
             Through::Rows => "rows",
         }

@@ -9,7 +9,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::load::{self, Loaded};
 use crate::define::lineage::{Graph, Kind, Node, Place, Through};
-use crate::define::model::{Label, Scoring, SpineKind};
+use crate::define::model::{Anchor, Label, Scoring, SpineKind};
 use crate::define::personal::Class;
 use crate::define::source::Pii;
 use crate::define::{Model, Source, Table, diagnostic, inputs};
@@ -115,7 +115,8 @@ impl Build<'_> {
             uses.insert((Through::Value, feature(&input)));
             uses.insert((Through::Rows, Place::rows(feature(&input).dataset)));
         }
-        for segment in model.segments.values() {
+        let groups = model.fairness.iter().flat_map(|fairness| fairness.groups.values());
+        for segment in model.segments.values().chain(groups) {
             let mentioned = inputs::mentioned(project, model, segment);
             uses.extend(mentioned.iter().map(|input| (Through::Segment, feature(input))));
         }
@@ -124,6 +125,12 @@ impl Build<'_> {
         uses.extend(time.map(|time| (Through::Time, column(spine, time))));
         if let Some(filter) = &model.spine.filter {
             uses.extend(self.over(spine, filter, Through::Filter)?);
+        }
+        if let Some(weight) = &model.weight {
+            uses.extend(self.over(spine, &weight.column, Through::Weight)?);
+        }
+        if let Some(reject) = &model.reject_inference {
+            uses.extend(self.over(spine, &reject.accepted, Through::Filter)?);
         }
         if let Scoring::Population(table) = &model.scoring {
             uses.insert((Through::Rows, rows(table)));
@@ -139,7 +146,7 @@ impl Build<'_> {
             Label::Column { column: label, .. } => {
                 uses.insert((Through::Label, column(spine, label)));
             }
-            Label::Outcome { table, event_time, filter, matching, eligible, .. } => {
+            Label::Outcome { table, event_time, filter, matching, eligible, anchor, .. } => {
                 let time = event_time.as_deref().or_else(|| self.loaded.project.event_time(table));
                 let keys = model.entity.iter().chain(matching).map(String::as_str);
                 uses.extend(keys.chain(time).map(|name| (Through::Label, column(table, name))));
@@ -150,7 +157,21 @@ impl Build<'_> {
                 if let Some(eligible) = eligible {
                     uses.extend(self.over(spine, eligible, Through::Filter)?);
                 }
+                if let Some(anchor) = anchor {
+                    uses.extend(self.anchor(model, anchor)?);
+                }
             }
+        }
+        Ok(uses)
+    }
+
+    fn anchor(&self, model: &Model, anchor: &Anchor) -> Result<Uses> {
+        let table = &anchor.table;
+        let time = anchor.event_time.as_deref().or_else(|| self.loaded.project.event_time(table));
+        let keys = model.entity.iter().chain(&anchor.matching.0).map(String::as_str);
+        let mut uses: Uses = keys.chain(time).map(|name| (Through::Label, column(table, name))).collect();
+        if let Some(filter) = &anchor.filter {
+            uses.extend(self.over(table, filter, Through::Label)?);
         }
         Ok(uses)
     }

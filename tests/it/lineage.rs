@@ -256,6 +256,29 @@ fn queries_attributes_and_interleaved_tables() {
 }
 
 #[test]
+fn weights_anchors_and_acceptance_are_part_of_what_a_model_is_made_from() {
+    let world = small::world();
+    let model = "model: m\ndescription: D.\nentity: user_id\nspine: {table: payments, key: [id]}\nlabel:\n  table: payments\n  \
+                 horizon: 7d\n  anchor: {table: payments, where: amount > 5, within: 3d}\nweight: {column: 1 / amount}\n\
+                 reject_inference: {kind: augmentation, accepted: id <> 'p9'}\ninputs: [pays.payments_30d]\n\
+                 head: {kind: tree}\nfairness: {groups: {regulars: pays.payments_1d > 1}}\n\
+                 decisions: [{action: a, below: 0.5}, {action: b}]\nscoring: {population: people}\n";
+    world.write("models/m.yaml", model);
+    let model = parents(&lineage::run(&world.project).unwrap(), "m");
+    for parent in [
+        "weight payments.amount",
+        "filter payments.id",
+        "label payments.amount",
+        "label payments.paid_at",
+        "label payments.user_id",
+        "segment pays.payments_1d",
+        "value pays.payments_30d",
+    ] {
+        assert!(model.iter().any(|found| found == parent), "{parent}: {model:#?}");
+    }
+}
+
+#[test]
 fn what_a_query_may_say_and_a_table_may_not_is_traced_too() {
     let world = small::world();
     let twin = "sql_features: f\nentity: user_id\nentities: people\ncolumns: {a: {doc: A.}, b: {doc: B.}}\n";
