@@ -261,7 +261,7 @@ fn weights_anchors_and_acceptance_are_part_of_what_a_model_is_made_from() {
     let model = "model: m\ndescription: D.\nentity: user_id\nspine: {table: payments, key: [id]}\nlabel:\n  table: payments\n  \
                  horizon: 7d\n  anchor: {table: payments, where: amount > 5, within: 3d}\nweight: {column: 1 / amount}\n\
                  reject_inference: {kind: augmentation, accepted: id <> 'p9'}\ninputs: [pays.payments_30d]\n\
-                 head: {kind: tree}\nfairness: {groups: {regulars: pays.payments_1d > 1}}\n\
+                 head: {kind: tree}\nvalidation: {kind: time, test: 7d}\nfairness: {groups: {regulars: pays.payments_1d > 1}}\n\
                  decisions: [{action: a, below: 0.5}, {action: b}]\nscoring: {population: people}\n";
     world.write("models/m.yaml", model);
     let model = parents(&lineage::run(&world.project).unwrap(), "m");
