@@ -1,5 +1,6 @@
 //! Writing a table: batches in, files that nobody sees out, then one commit.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -121,6 +122,23 @@ impl Writer {
         Ok(())
     }
 
+    /// Takes back what was written of these partitions: the commit will not have it.
+    ///
+    /// # Errors
+    /// As [`Writer::write`], of what was written before.
+    pub async fn take_back(&mut self, partitions: &BTreeSet<String>) -> Result<()> {
+        self.open = None;
+        self.encoded().await?;
+        let is_of = |add: &mut Add| {
+            let value = add.partition_values.values().next().and_then(Option::as_ref);
+            value.is_some_and(|value| partitions.contains(value))
+        };
+        let back: Vec<Add> = self.done.extract_if(.., is_of).collect();
+        let paths = back.iter().map(|add| self.encoding.path_of(add)).collect::<Result<Vec<_>>>()?;
+        self.lake.forget(&paths).await;
+        Ok(())
+    }
+
     /// Makes what was written a version of the table: removes what is replaced, adds the new files, notes the unit.
     ///
     /// # Errors
@@ -133,10 +151,7 @@ impl Writer {
     /// first stands for all of them.
     pub async fn commit_units(mut self, replace: Replace, units: &[Unit], info: Map<String, Value>) -> Result<Outcome> {
         self.open = None;
-        while let Some(encoded) = self.encoders.join_next().await {
-            let adds = encoded.map_err(|e| Error::internal(format!("an encoder ended: {e}")))?;
-            self.done.extend(adds.with_context(|| format!("table {}", self.spec.name))?);
-        }
+        self.encoded().await?;
         self.done.sort_by(|a, b| a.path.cmp(&b.path));
         let adds = std::mem::take(&mut self.done);
         let changes = self.feed.finish().await?;
@@ -164,6 +179,15 @@ impl Writer {
             .with_context(|| format!("rows for table {}", self.spec.name))
     }
 
+    /// Waits for the files that are being written.
+    async fn encoded(&mut self) -> Result<()> {
+        while let Some(encoded) = self.encoders.join_next().await {
+            let adds = encoded.map_err(|e| Error::internal(format!("an encoder ended: {e}")))?;
+            self.done.extend(adds.with_context(|| format!("table {}", self.spec.name))?);
+        }
+        Ok(())
+    }
+
     async fn send(&mut self, partition: Option<String>, batch: RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
@@ -179,10 +203,7 @@ impl Writer {
             return Ok(());
         }
         // The encoder ended early: say why.
-        while let Some(encoded) = self.encoders.join_next().await {
-            let adds = encoded.map_err(|e| Error::internal(format!("an encoder ended: {e}")))?;
-            self.done.extend(adds.with_context(|| format!("table {}", self.spec.name))?);
-        }
+        self.encoded().await?;
         Err(Error::internal(format!("an encoder of table {} ended early", self.spec.name)))
     }
 

@@ -106,6 +106,8 @@ pub(crate) struct Night<'a> {
     pub pii_key: Option<Vec<u8>>,
     /// The name of the environment variable it comes from, for messages.
     pub pii_variable: &'a str,
+    /// Rows held at a time, about.
+    pub rows_at_once: u64,
 }
 
 /// Ingests the selected sources.
@@ -131,6 +133,7 @@ pub async fn through(job: &Job, last: NaiveDate, unfinished: &str) -> Result<Vec
         entities: job.project.entities().into_iter().map(String::from).collect(),
         pii_key: clock::env(&job.profile.pii_key).filter(|key| !key.is_empty()).map(String::into_bytes),
         pii_variable: &job.profile.pii_key,
+        rows_at_once: chunks::CHUNK_ROWS,
     };
     let sources: Vec<&Source> = job.project.sources.values().filter(|source| job.selected(&source.name)).collect();
     let steps = job.progress.steps("ingest", sources.len() as u64);

@@ -5,7 +5,7 @@
 //! that was never built, whose definition changed, or that is not incremental is computed whole. The computed rows are
 //! merged with the versions the table holds, audited, and committed in one commit.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::NaiveDate;
 use datafusion::prelude::DataFrame;
@@ -141,10 +141,29 @@ async fn write_all(
     (writer, ledger): (&mut Writer, &mut Ledger<'_>),
 ) -> Result<()> {
     let mut measured = Measured::default();
-    for range in ranges(&decision.scope) {
-        write_range(job, table, pins, decision.held(), range, (writer, ledger, &mut measured)).await?;
+    let ranges = ranges(&decision.scope);
+    let held = match decision.held() {
+        None => None,
+        Some(held) => Some((held, elsewhere(job, table, held, &ranges).await?)),
+    };
+    for range in ranges {
+        write_range(job, table, pins, held.as_ref(), range, (writer, ledger, &mut measured)).await?;
     }
     measured.judge(job, table, decision.held(), ledger).await
+}
+
+/// Keys that were current on one of several runs of days: a row may have moved from one of them to another, and each is
+/// merged by itself.
+async fn elsewhere(job: &Job, table: &Table, held: &Snapshot, ranges: &[Option<Days>]) -> Result<HashSet<u64>> {
+    let mut keys = HashSet::new();
+    if ranges.len() < 2 || table.key.is_empty() {
+        return Ok(keys);
+    }
+    let session = job.session()?;
+    for range in ranges {
+        keys.extend(versions::current(held_rows(&session, held, *range)?, &table.key, job.as_of()).await?);
+    }
+    Ok(keys)
 }
 
 /// Computes, merges, audits and writes a run of days, or all of them.
@@ -152,7 +171,7 @@ async fn write_range(
     job: &Job,
     table: &Table,
     pins: &Pins,
-    held: Option<&Snapshot>,
+    held: Option<&(&Snapshot, HashSet<u64>)>,
     range: Option<Days>,
     (writer, ledger, measured): (&mut Writer, &mut Ledger<'_>, &mut Measured),
 ) -> Result<()> {
@@ -163,7 +182,10 @@ async fn write_range(
     }
     let computed = known::build(session.context(), &job.catalog, table, &inputs, job.as_of(), range)?;
     let rows = match held {
-        Some(held) => versions::merge(held_rows(&session, held, range)?, computed, &table.key, job.as_of()).await?,
+        Some((held, elsewhere)) => {
+            let held = held_rows(&session, held, range)?;
+            versions::merge(held, computed, (table.key.as_slice(), elsewhere), job.as_of()).await?
+        }
         None => versions::first(computed)?,
     };
     ledger.note(table, audit(job, &session, table, rows.clone()).await?)?;

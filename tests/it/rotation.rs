@@ -15,8 +15,8 @@ use crate::small::{micros, write};
 use crate::support::{Said, World, said, scorehouse};
 use crate::torture::compare::{Dump, assert_same, dump};
 
-const OLD: &str = "the key until tonight, long enough";
-const NEW: &str = "another key from now on, as long";
+pub const OLD: &str = "the key until tonight, long enough";
+pub const NEW: &str = "another key from now on, as long";
 
 const SOURCES: &str = "\
 sources:
@@ -83,7 +83,7 @@ fields: [amount, phone]
 ";
 const DAYS: usize = 5;
 
-fn world() -> World {
+pub fn world() -> World {
     let world = World::with(&[
         ("sql/sources.yaml", SOURCES),
         ("sql/marts/people.sql", "select user_id from pay where user_id is not null group by user_id\n"),
@@ -135,29 +135,29 @@ fn write_rows(path: &Path, rows: &[Row]) {
     write(path, &batch);
 }
 
-fn date(day: usize) -> String {
+pub fn date(day: usize) -> String {
     format!("2024-03-{:02}", day + 1)
 }
 
 /// A command with both keys, the one in force under the profile's name.
-fn command(world: &World, key: &str, arguments: &[&str]) -> Command {
+pub fn command(world: &World, key: &str, arguments: &[&str]) -> Command {
     let mut command = scorehouse(arguments);
     command.arg("--project").arg(&world.project).arg("--raw").arg(world.raw()).arg("--lake").arg(world.lake());
     command.env("SCOREHOUSE_PII_KEY", key).env("OLD_KEY", OLD).env("NEW_KEY", NEW).env_remove("SCOREHOUSE_FAILPOINT");
     command
 }
 
-fn run(world: &World, key: &str, arguments: &[&str]) -> Said {
+pub fn run(world: &World, key: &str, arguments: &[&str]) -> Said {
     said(command(world, key, arguments).output().unwrap())
 }
 
-fn nights(world: &World, key: &str, days: std::ops::Range<usize>) {
+pub fn nights(world: &World, key: &str, days: std::ops::Range<usize>) {
     for day in days {
         run(world, key, &["nightly", "--json", "--date", &date(day)]).ok();
     }
 }
 
-const ROTATE: [&str; 8] =
+pub const ROTATE: [&str; 8] =
     ["maintain", "--rotate-key", "--old-key", "OLD_KEY", "--new-key", "NEW_KEY", "--json", "--date=2024-03-20"];
 
 fn rotate(world: &World, more: &[&str]) -> Said {
@@ -172,7 +172,7 @@ fn beside(world: &World) -> World {
 }
 
 /// The same files, with the times at which they were written: a night tells them by those.
-fn link_dir(from: &Path, to: &Path) {
+pub fn link_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
@@ -181,14 +181,14 @@ fn link_dir(from: &Path, to: &Path) {
     }
 }
 
-fn copied(world: &World) -> World {
+pub fn copied(world: &World) -> World {
     let other = beside(world);
     copy_dir(&world.lake(), &other.lake());
     other
 }
 
 /// What a reader sees; not which salt the fingerprint of the key has, and no states, which may be made later.
-fn seen(world: &World) -> Dump {
+pub fn seen(world: &World) -> Dump {
     let mut dump = dump(&world.lake());
     dump.retain(|name, _| !name.ends_with("__state"));
     for row in dump.get_mut("manifest").into_iter().flatten() {
@@ -202,7 +202,7 @@ fn seen(world: &World) -> Dump {
 }
 
 /// Files of a lake that hold one of these texts: whatever is Parquet decoded, and as they are. Not by the code under test.
-fn holding(path: &Path, words: &[String]) -> Vec<PathBuf> {
+pub fn holding(path: &Path, words: &[String]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).unwrap() {
         let path = entry.unwrap().path();
@@ -226,7 +226,7 @@ fn holding(path: &Path, words: &[String]) -> Vec<PathBuf> {
     found
 }
 
-fn pseudonyms(world: &World, key: &str) -> Vec<String> {
+pub fn pseudonyms(world: &World, key: &str) -> Vec<String> {
     let sql = "select user_id as v from tables.pay where user_id is not null union select phone from tables.pay where phone is not null";
     let said = run_query(world, key, sql);
     said.iter().map(|row| row["v"].as_str().unwrap().to_string()).collect()

@@ -14,5 +14,6 @@ mod kills;
 pub mod nights;
 mod points;
 mod power;
+mod rotations;
 mod shim;
 mod upkeep;

@@ -3,7 +3,7 @@
 //! A keyed table's case is run twice: over all given rows at once, and as two nights would, the second merged with what
 //! the first had left. Both must give what is expected.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt64Array, new_null_array};
@@ -206,7 +206,8 @@ async fn merged(
     let computed = known(rows(catalog, table, given).await?, NIGHTS[1])?;
     let by_day = table.materialized == Materialized::Incremental;
     let (schema, key, night) = (computed.schema(), table.key.as_slice(), NIGHTS[1]);
-    let merge = Merge { schema: schema.clone(), key, by_day, last: Some(NIGHTS[0]), night };
+    let elsewhere = HashSet::new();
+    let merge = Merge { schema: schema.clone(), key, elsewhere: &elsewhere, by_day, last: Some(NIGHTS[0]), night };
     let rows = concat_batches(&schema, &merge.merge(&[held], &[computed])?.rows)?;
     let until = rows.column_by_name(KNOWN_UNTIL).map(|until| is_null(until)).transpose()?;
     let current = until.map_or(Ok(rows.clone()), |current| filter_record_batch(&rows, &current))?;

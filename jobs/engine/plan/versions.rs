@@ -12,10 +12,11 @@ use arrow::datatypes::{Date32Type, Field, Schema, SchemaRef, TimestampMicrosecon
 use arrow::row::{OwnedRow, Row, RowConverter, Rows, SortField};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use datafusion::common::ScalarValue;
+use datafusion::common::hash_utils::{RandomState, create_hashes};
+use datafusion::common::{Column, ScalarValue};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::MemTable;
-use datafusion::logical_expr::lit;
+use datafusion::logical_expr::{Expr, lit};
 use datafusion::prelude::SessionContext;
 
 use super::relation::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL};
@@ -32,12 +33,42 @@ pub fn first(computed: DataFrame) -> Result<DataFrame> {
     computed.with_column(KNOWN_UNTIL, instant).map_err(error)
 }
 
+/// Keys by a hash of 64 bits: the same for the same key, and hardly ever for another.
+pub fn hashes(key: &[ArrayRef]) -> Result<Vec<u64>> {
+    let mut hashes = vec![0; key.first().map_or(0, |column| column.len())];
+    create_hashes(key, &RandomState::default(), &mut hashes)?;
+    Ok(hashes)
+}
+
+/// Hashes of the keys that were current in these versions before tonight.
+///
+/// # Errors
+/// What the frame fails with.
+pub async fn current(held: DataFrame, key: &[String], night: i64) -> Result<HashSet<u64>> {
+    let tonight = || lit(ScalarValue::TimestampMicrosecond(Some(night), Some("UTC".into())));
+    let column = |name: &str| Expr::Column(Column::from_name(name));
+    let open = column(KNOWN_UNTIL).is_null().or(column(KNOWN_UNTIL).eq(tonight()));
+    let rows = held.filter(column(KNOWN_FROM).lt(tonight()).and(open)).map_err(error)?;
+    let rows = rows.select(key.iter().map(|name| column(name)).collect::<Vec<_>>()).map_err(error)?;
+    let mut found = HashSet::new();
+    for batch in rows.collect().await.map_err(error)? {
+        found.extend(hashes(batch.columns())?);
+    }
+    Ok(found)
+}
+
 /// [`Merge::merge`] over frames, in memory: `held` is every version of the affected days, `computed` their rows as of
-/// `night` ([`super::known::build`]). Days without held rows count as built for the first time.
+/// `night` ([`super::known::build`]). Days without held rows count as built for the first time. `elsewhere` are keys that
+/// were [`current`] on days which are merged apart from these.
 ///
 /// # Errors
 /// As [`Merge::merge`], and what the frames fail with.
-pub async fn merge(held: DataFrame, computed: DataFrame, key: &[String], night: i64) -> Result<DataFrame> {
+pub async fn merge(
+    held: DataFrame,
+    computed: DataFrame,
+    (key, elsewhere): (&[String], &HashSet<u64>),
+    night: i64,
+) -> Result<DataFrame> {
     let state = computed.clone().into_parts().0;
     // What may be null is for the table's own schema to say, when the rows are written.
     let nullable = |field: &Arc<Field>| Field::new(field.name(), field.data_type().clone(), true);
@@ -47,7 +78,7 @@ pub async fn merge(held: DataFrame, computed: DataFrame, key: &[String], night: 
     let by_day = schema.index_of(EVENT_DATE).is_ok();
     let held = held.collect().await.map_err(error)?;
     let computed = computed.collect().await.map_err(error)?;
-    let merged = Merge { schema: schema.clone(), key, by_day, last: None, night }.merge(&held, &computed)?;
+    let merged = Merge { schema: schema.clone(), key, elsewhere, by_day, last: None, night }.merge(&held, &computed)?;
     let rows = MemTable::try_new(schema, vec![merged.rows]).map_err(error)?;
     SessionContext::new_with_state(state).read_table(Arc::new(rows)).map_err(error)
 }
@@ -59,6 +90,8 @@ pub struct Merge<'a> {
     pub schema: SchemaRef,
     /// Columns that identify a row. Empty: rows cannot be told apart, so they are replaced as they are.
     pub key: &'a [String],
+    /// Hashes of keys that were current on other days: a row of one of them is not new, but comes from there.
+    pub elsewhere: &'a HashSet<u64>,
     /// True if rows are built day by day (incremental tables), so that a day without rows is built the first time.
     pub by_day: bool,
     /// The night that was merged before; `None` takes the latest instant in the existing rows.
@@ -86,14 +119,14 @@ impl Merge<'_> {
     ///
     /// A row whose key is new takes its `_known_from`, the latest of what it is made of. But where the table could
     /// have had the row before and had not (a day that was built, parts known by the last night), it was not known
-    /// then: it takes tonight.
+    /// then: it takes tonight. So does a row that was on another day until tonight, when it is closed there.
     ///
     /// # Errors
     /// Of kind `Data` if two computed rows share a key; `Internal` if the table holds versions later than tonight.
     pub fn merge(&self, existing: &[RecordBatch], computed: &[RecordBatch]) -> Result<Merged> {
         let existing = self.aligned(existing)?;
         let computed = self.aligned(computed)?;
-        if existing.is_empty() {
+        if existing.is_empty() && self.elsewhere.is_empty() {
             let opened_rows = computed.iter().map(RecordBatch::num_rows).sum();
             let changed = opened_rows > 0;
             return Ok(Merged { rows: computed, changed, unchanged_rows: 0, opened_rows, closed_rows: 0 });
@@ -111,6 +144,7 @@ impl Merge<'_> {
             let (keys, values) = encoder.encode(batch)?;
             let mut from = known_from(batch)?.values().to_vec();
             let mut keep = vec![true; batch.num_rows()];
+            let moved = self.moved(batch)?;
             for row in 0..batch.num_rows() {
                 if !seen.insert(keys.row(row).owned()) {
                     return Err(self.twice(batch, row));
@@ -122,7 +156,8 @@ impl Merge<'_> {
                         true
                     }
                     Seen::New => {
-                        from[row] = rule.known_from(batch, row, from[row]);
+                        let is_moved = moved.get(row).is_some_and(|moved| *moved);
+                        from[row] = if is_moved { self.night } else { rule.known_from(batch, row, from[row]) };
                         true
                     }
                 };
@@ -133,6 +168,15 @@ impl Merge<'_> {
             opened.push(self.with_instants(batch, &keep, from, vec![None; batch.num_rows()])?);
         }
         self.finish(&existing, matching, opened)
+    }
+
+    /// Whether each row's key was current on another day; empty if none was.
+    fn moved(&self, batch: &RecordBatch) -> Result<Vec<bool>> {
+        if self.elsewhere.is_empty() {
+            return Ok(Vec::new());
+        }
+        let key: Vec<ArrayRef> = self.key.iter().filter_map(|name| batch.column_by_name(name)).cloned().collect();
+        Ok(hashes(&key)?.iter().map(|hash| self.elsewhere.contains(hash)).collect())
     }
 
     fn finish(&self, existing: &[RecordBatch], matching: Matching, opened: Vec<RecordBatch>) -> Result<Merged> {

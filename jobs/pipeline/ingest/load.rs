@@ -1,6 +1,7 @@
 //! Loading one source: its new files, a range of days at a time, into one commit.
 
 mod account;
+mod moved;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -9,10 +10,12 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch, new_null_array};
 use arrow::compute::partition;
 use arrow::datatypes::Date32Type;
+use bytes::Bytes;
 use chrono::NaiveDate;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
+use self::moved::Arrived;
 use super::chunks::chunks;
 use super::form::guarded;
 use super::inspect::{self, Inspected};
@@ -269,14 +272,18 @@ impl<'a> Loader<'a> {
         let base = writer.base().clone();
         let spans: Vec<_> = files.iter().map(|file| (file.inspected.days, file.inspected.rows)).collect();
         let present = if self.layout.key.is_empty() { BTreeMap::new() } else { present(&base) };
+        let chunks = chunks(&spans, &present, self.night.rows_at_once);
         let mut replaced = BTreeSet::new();
-        for days in chunks(&spans, &present) {
+        let mut arrived = Arrived::default();
+        for days in &chunks {
             let first = days.start == i32::MIN;
-            let incoming = self.read(files, &days, first).await?;
-            let existing = self.existing(&base, &present, &incoming).await?;
-            let changed = self.merge(writer, files, incoming, existing).await?;
+            let incoming = self.read(files, days, first).await?;
+            let wanted = incoming.keys().copied().collect();
+            let existing = self.existing(&base, &present, wanted).await?;
+            let changed = self.merge(writer, files, incoming, existing, &mut arrived).await?;
             replaced.extend(changed);
         }
+        replaced.extend(self.settle(writer, files, &base, &chunks, arrived).await?);
         Ok(match (self.source.event_time.is_some(), self.layout.key.is_empty()) {
             (false, _) if replaced.is_empty() => Replace::Nothing,
             (false, _) => Replace::All,
@@ -325,28 +332,37 @@ impl<'a> Loader<'a> {
     }
 
     async fn rows(&self, file: &File, days: Range<i32>) -> Result<Rows> {
+        let known = file.known;
+        self.opened(file, move |reader, path, bytes| reader.read(path, bytes, known, &days)).await
+    }
+
+    /// Reads a file, if it is still what it was.
+    async fn opened<T: Send + 'static>(
+        &self,
+        file: &File,
+        read: impl FnOnce(&RowReader, &str, Bytes) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let bytes = self.night.raw.read(&file.raw.path).await?;
-        let (reader, known, checksum) = (Arc::clone(&self.reader), file.known, file.checksum.clone());
-        let path = file.raw.path.clone();
+        let (reader, checksum, path) = (Arc::clone(&self.reader), file.checksum.clone(), file.raw.path.clone());
         guarded(move || {
             if inspect::checksum(&bytes) != checksum {
                 return Err(Error::temporary("the file changed while it was read: run this job again"));
             }
-            reader.read(&path, bytes, known, &days)
+            read(&reader, &path, bytes)
         })
         .await
     }
 
-    /// What the table has of the days that new rows are about.
+    /// What the table has of some days.
     async fn existing(
         &self,
         base: &Snapshot,
         present: &BTreeMap<i32, u64>,
-        incoming: &BTreeMap<i32, Vec<Incoming>>,
+        mut days: BTreeSet<i32>,
     ) -> Result<BTreeMap<i32, Vec<RecordBatch>>> {
         let mut existing: BTreeMap<i32, Vec<RecordBatch>> = BTreeMap::new();
         let is_static = self.source.event_time.is_none();
-        let days: BTreeSet<i32> = incoming.keys().filter(|day| present.contains_key(day)).copied().collect();
+        days.retain(|day| present.contains_key(day));
         if days.is_empty() && !(is_static && !self.layout.key.is_empty() && base.files() > 0) {
             return Ok(existing);
         }
@@ -386,6 +402,7 @@ impl<'a> Loader<'a> {
         files: &mut [File],
         incoming: BTreeMap<i32, Vec<Incoming>>,
         mut existing: BTreeMap<i32, Vec<RecordBatch>>,
+        arrived: &mut Arrived,
     ) -> Result<Vec<i32>> {
         let work: Vec<_> =
             incoming.into_iter().map(|(day, new)| (day, new, existing.remove(&day).unwrap_or_default())).collect();
@@ -397,7 +414,8 @@ impl<'a> Loader<'a> {
             .buffered(self.threads);
         let mut changed = Vec::new();
         while let Some((day, merged)) = merged.try_next().await? {
-            let Merged { rows, counts } = merged.map_err(|stopped| conflict(stopped, files))?;
+            let Merged { rows, counts, arrived: keys } = merged.map_err(|stopped| conflict(stopped, files))?;
+            arrived.note(day, keys);
             for (file, counts) in counts.into_iter().enumerate() {
                 files[file].written += counts.written;
                 files[file].duplicate += counts.duplicate;

@@ -91,6 +91,7 @@ pub async fn pairs(job: &Job, source: &Source, keys: &Keys, mut each: impl FnMut
         entities: BTreeSet::new(),
         pii_key: None,
         pii_variable: &job.profile.pii_key,
+        rows_at_once: 0,
     };
     let reader = Arc::new(RowReader::new(&night, source)?);
     let listed = job.raw.list(&source.location).await?;

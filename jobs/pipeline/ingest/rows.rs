@@ -94,8 +94,44 @@ impl RowReader {
     /// # Errors
     /// `Data` if the file cannot be read.
     pub(super) fn read(&self, path: &str, bytes: Bytes, known: Known, window: &Range<i32>) -> Result<Rows> {
-        let wanted: Vec<&str> = self.raw.fields().iter().map(|field| field.name().as_str()).collect();
         let mut rows = Rows::default();
+        let mut by_day = BTreeMap::new();
+        self.each(path, bytes, &mut rows, |good| self.by_day(good, known, window, &mut by_day))?;
+        rows.by_day = by_day;
+        Ok(rows)
+    }
+
+    /// The chosen rows of a file, of all days, in the order of the file; as the table has them on disk. Blocks: for a
+    /// blocking thread.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(super) fn choose(
+        &self,
+        path: &str,
+        bytes: Bytes,
+        known: Known,
+        chosen: impl Fn(&RecordBatch) -> Result<BooleanArray>,
+    ) -> Result<Vec<RecordBatch>> {
+        let mut found = Vec::new();
+        self.each(path, bytes, &mut Rows::default(), |good| {
+            let stored = self.stored(good, &self.days(good)?, known)?;
+            let rows = filter_record_batch(&stored, &chosen(&stored)?)?;
+            found.extend(Some(rows).filter(|rows| rows.num_rows() > 0));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Reads a file, counts its rows, and hands on those that the table is to have.
+    fn each(
+        &self,
+        path: &str,
+        bytes: Bytes,
+        rows: &mut Rows,
+        mut take: impl FnMut(&RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let wanted: Vec<&str> = self.raw.fields().iter().map(|field| field.name().as_str()).collect();
         for piece in Opened::new(&self.source, path, bytes)?.read(&wanted)? {
             let piece = piece?;
             let (batch, faults) = self.whole(&piece.batch)?;
@@ -108,11 +144,11 @@ impl RowReader {
             }
             rows.read += piece.rows();
             if good.num_rows() > 0 {
-                self.by_day(&good, known, window, &mut rows.by_day)?;
+                take(&good)?;
             }
         }
         rows.bad.sort_by_key(|bad| bad.place.row);
-        Ok(rows)
+        Ok(())
     }
 
     /// All declared columns, converted and derived, and what was lost on the way.
@@ -249,17 +285,15 @@ impl RowReader {
         window: &Range<i32>,
         out: &mut BTreeMap<i32, Vec<RecordBatch>>,
     ) -> Result<()> {
-        let Some(time) = &self.source.event_time else {
-            out.entry(0).or_default().push(self.stored(batch, None, known)?);
+        let days = self.days(batch)?;
+        if self.source.event_time.is_none() {
+            out.entry(0).or_default().push(self.stored(batch, &days, known)?);
             return Ok(());
-        };
-        let times = batch.column_by_name(time).ok_or_else(|| Error::internal(format!("no column {time}")))?;
-        let times = times.as_primitive::<TimestampMicrosecondType>();
-        let days: Vec<i32> = times.values().iter().filter_map(|micros| day_of(*micros)).collect();
+        }
         let Some(first) = days.first().copied() else { return Ok(()) };
         if days.iter().all(|day| *day == first) {
             if window.contains(&first) {
-                out.entry(first).or_default().push(self.stored(batch, Some(first), known)?);
+                out.entry(first).or_default().push(self.stored(batch, &days, known)?);
             }
             return Ok(());
         }
@@ -271,26 +305,33 @@ impl RowReader {
             let length = order[start..].iter().take_while(|row| days[**row as usize] == day).count();
             let rows = UInt32Array::from(order[start..start + length].to_vec());
             let rows = take_record_batch(batch, &rows)?;
-            out.entry(day).or_default().push(self.stored(&rows, Some(day), known)?);
+            out.entry(day).or_default().push(self.stored(&rows, &vec![day; length], known)?);
             start += length;
         }
         Ok(())
     }
 
+    /// The day of each row; none where there is no event time.
+    fn days(&self, batch: &RecordBatch) -> Result<Vec<i32>> {
+        let Some(time) = &self.source.event_time else { return Ok(Vec::new()) };
+        let times = batch.column_by_name(time).ok_or_else(|| Error::internal(format!("no column {time}")))?;
+        let times = times.as_primitive::<TimestampMicrosecondType>();
+        Ok(times.values().iter().filter_map(|micros| day_of(*micros)).collect())
+    }
+
     /// As the table has them on disk.
-    fn stored(&self, batch: &RecordBatch, day: Option<i32>, known: Known) -> Result<RecordBatch> {
-        let rows = batch.num_rows();
-        let from = match (known, day) {
-            (Known::At(instant), _) => instant,
-            (Known::OwnDay, Some(day)) => (i64::from(day) + 1) * DAY,
-            (Known::OwnDay, None) => 0,
+    fn stored(&self, batch: &RecordBatch, days: &[i32], known: Known) -> Result<RecordBatch> {
+        let from = match known {
+            Known::At(instant) => vec![instant; batch.num_rows()],
+            Known::OwnDay if days.is_empty() => vec![0; batch.num_rows()],
+            Known::OwnDay => days.iter().map(|day| (i64::from(*day) + 1) * DAY).collect(),
         };
         let mut columns = Vec::with_capacity(self.schema.fields().len());
         for field in self.schema.fields() {
             let column: ArrayRef = match field.name().as_str() {
-                EVENT_DATE => Arc::new(Date32Array::from(vec![day; rows])),
-                KNOWN_FROM => Arc::new(TimestampMicrosecondArray::from(vec![from; rows]).with_timezone("UTC")),
-                KNOWN_UNTIL => new_null_array(field.data_type(), rows),
+                EVENT_DATE => Arc::new(Date32Array::from(days.to_vec())),
+                KNOWN_FROM => Arc::new(TimestampMicrosecondArray::from(from.clone()).with_timezone("UTC")),
+                KNOWN_UNTIL => new_null_array(field.data_type(), batch.num_rows()),
                 name => self.disclosed(name, batch)?,
             };
             columns.push(column);

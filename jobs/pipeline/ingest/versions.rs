@@ -2,7 +2,9 @@
 //!
 //! Nights are taken in the order in which they were known. Of several rows of a key in one night the source's rule says
 //! which one counts; they come in the order of delivery (files by day and path, rows by position). A row equal to the current version is a duplicate; a different one closes it and opens the next.
-//! A key is looked up within its day: a correction that moves a row to another day opens it there beside the old one.
+//!
+//! A day is merged by itself. A key that is new to its day may have come from another one: its hash is told, so that
+//! the load can look for it there (`load/moved.rs`).
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -16,6 +18,7 @@ use arrow::row::{RowConverter, SortField};
 use arrow::util::display::array_value_to_string;
 
 use crate::define::source::Duplicates;
+use crate::engine::plan::versions::hashes;
 use crate::engine::plan::{EVENT_DATE, KNOWN_FROM, KNOWN_UNTIL};
 use crate::error::{Error, Result};
 
@@ -34,7 +37,20 @@ pub(super) struct Layout {
     pub rule: Duplicates,
 }
 
+impl Layout {
+    /// Whether rows lie by the day of their event.
+    pub(super) fn has_days(&self) -> bool {
+        self.schema.index_of(EVENT_DATE).is_ok()
+    }
+
+    /// The columns of the key.
+    pub(super) fn key_of(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
+        self.key.iter().map(|i| Arc::clone(batch.column(*i))).collect()
+    }
+}
+
 /// Rows of one file. `counted` is false for a file that was ingested before and is only read again.
+#[derive(Debug, Clone)]
 pub(super) struct Incoming {
     pub file: usize,
     pub counted: bool,
@@ -47,6 +63,8 @@ pub(super) struct Merged {
     pub rows: Option<RecordBatch>,
     /// By file: rows that became versions, and rows that said nothing new.
     pub counts: Vec<Counts>,
+    /// Of a table with days: hashes of keys that have a current version now and had none before.
+    pub arrived: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -81,8 +99,14 @@ pub(super) fn merge(layout: &Layout, existing: &[RecordBatch], incoming: &[Incom
         merge.sweep()?;
     }
     let counts = merge.counts();
+    let arrived = merge.arrived()?;
     let rows = if merge.changed { Some(merge.finish()?) } else { None };
-    Ok(Merged { rows, counts })
+    Ok(Merged { rows, counts, arrived })
+}
+
+/// These versions in the order of the table.
+pub(super) fn in_order(layout: &Layout, versions: &[RecordBatch]) -> Result<RecordBatch> {
+    Merge::new(layout, versions, &[])?.finish()
 }
 
 struct Merge<'a> {
@@ -97,6 +121,8 @@ struct Merge<'a> {
     file: Vec<(usize, bool)>,
     /// New rows that became versions.
     opened: Vec<bool>,
+    /// New rows that are the current version of a key that had none.
+    arrived: Vec<usize>,
     changed: bool,
 }
 
@@ -113,7 +139,7 @@ impl<'a> Merge<'a> {
         let keep = (0..all.num_rows()).map(|row| row < old).collect();
         let file = incoming.iter().flat_map(|i| std::iter::repeat_n((i.file, i.counted), i.batch.num_rows())).collect();
         let opened = vec![false; all.num_rows() - old];
-        Ok(Merge { layout, all, old, from, until, keep, file, opened, changed: false })
+        Ok(Merge { layout, all, old, from, until, keep, file, opened, arrived: Vec::new(), changed: false })
     }
 
     fn append(&mut self) {
@@ -128,6 +154,7 @@ impl<'a> Merge<'a> {
         for row in (0..self.old).filter(|row| self.until[*row].is_none()) {
             current[group[row]] = Some(row);
         }
+        let had: Vec<bool> = current.iter().map(Option::is_some).collect();
         let comparators = if groups < self.all.num_rows() { self.contents()? } else { Vec::new() };
         let mut arriving: Vec<usize> = (self.old..self.all.num_rows()).collect();
         arriving.sort_by_key(|row| self.from[*row]);
@@ -157,6 +184,7 @@ impl<'a> Merge<'a> {
             arriving[start..end].iter().for_each(|row| last[group[*row]] = None);
             start = end;
         }
+        self.arrived = current.into_iter().zip(had).filter_map(|(now, had)| now.filter(|_| !had)).collect();
         Ok(())
     }
 
@@ -223,6 +251,14 @@ impl<'a> Merge<'a> {
         counts
     }
 
+    fn arrived(&self) -> Result<Vec<u64>> {
+        if self.arrived.is_empty() || !self.layout.has_days() {
+            return Ok(Vec::new());
+        }
+        let hashes = hashes(&self.layout.key_of(&self.all))?;
+        Ok(self.arrived.iter().map(|row| hashes[*row]).collect())
+    }
+
     /// A version that nobody could ever have seen is dropped.
     fn close(&mut self, row: usize, night: i64) {
         self.until[row] = Some(night);
@@ -232,7 +268,7 @@ impl<'a> Merge<'a> {
 
     /// A number per distinct key, for each row.
     fn groups(&self) -> Result<(Vec<usize>, usize)> {
-        let columns: Vec<ArrayRef> = self.layout.key.iter().map(|i| Arc::clone(self.all.column(*i))).collect();
+        let columns = self.layout.key_of(&self.all);
         let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
         let rows = RowConverter::new(fields)?.convert_columns(&columns)?;
         let mut numbers = HashMap::with_capacity(self.all.num_rows());

@@ -1,6 +1,6 @@
 //! Merging nights: what a night knew stays as it was, and running it twice changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -11,7 +11,10 @@ use arrow::datatypes::{
 };
 use proptest::prelude::*;
 use scorehouse::define::types::timestamp;
-use scorehouse::engine::plan::versions::{Merge, Merged};
+use scorehouse::engine::plan::versions::{Merge, Merged, current};
+use scorehouse::engine::session::{Session, SessionOptions};
+
+use crate::agree::run::block_on;
 
 /// id, value, number, event_date, _known_from, _known_until.
 type Version = (String, Option<i64>, Option<u64>, i32, i64, Option<i64>);
@@ -72,7 +75,8 @@ fn rows(batches: &[RecordBatch]) -> Vec<Version> {
 
 fn merge(existing: &[Version], computed: &[Version], night: i64) -> Merged {
     let key = ["id".to_string()];
-    let merge = Merge { schema: schema(), key: &key, by_day: true, last: None, night };
+    let none = HashSet::new();
+    let merge = Merge { schema: schema(), key: &key, elsewhere: &none, by_day: true, last: None, night };
     let batches = |rows: &[Version]| rows.chunks(3).map(batch).collect::<Vec<_>>();
     merge.merge(&batches(existing), &batches(computed)).unwrap()
 }
@@ -130,6 +134,28 @@ fn a_day_without_rows_is_a_first_build_and_a_row_may_change_its_day() {
     assert_eq!(rows(&merged.rows), expected);
 }
 
+/// Two days that are merged apart from each other leave what they leave together: at no instant are both versions there.
+#[test]
+fn a_row_comes_from_a_day_that_is_merged_apart() {
+    let held = [version("a", 1, 3, None), version("b", 1, 3, None)];
+    let other_day = [("c".to_string(), Some(1), None, 1, 3, None)];
+    // It moved in an earlier night, 5, when nobody looked.
+    let moved = ("a".to_string(), Some(1), None, 1, 5, None);
+    let computed = [other_day[0].clone(), moved];
+    let together = merge(&[&held[..], &other_day].concat(), &[&held[1..], &computed].concat(), 10);
+    let key = ["id".to_string()];
+    let session = Session::new(&SessionOptions::default()).unwrap();
+    let frame = session.context().read_batch(batch(&held)).unwrap();
+    let elsewhere = block_on(current(frame, &key, 10)).unwrap();
+    assert_eq!(elsewhere.len(), 2);
+    let there = Merge { schema: schema(), key: &key, elsewhere: &elsewhere, by_day: true, last: None, night: 10 };
+    let there = there.merge(&[batch(&other_day)], &[batch(&computed)]).unwrap();
+    let here = merge(&held, &held[1..], 10);
+    let mut apart = [rows(&here.rows), rows(&there.rows)].concat();
+    apart.sort();
+    assert_eq!(apart, rows(&together.rows));
+}
+
 #[test]
 fn a_night_that_is_corrected_replaces_its_own_versions() {
     let held = [version("a", 1, 3, None)];
@@ -154,7 +180,8 @@ fn nulls_and_nan_are_equal_to_themselves() {
 #[test]
 fn a_key_that_is_none_is_an_error_of_the_data() {
     let key = ["id".to_string()];
-    let merge = Merge { schema: schema(), key: &key, by_day: true, last: None, night: 10 };
+    let none = HashSet::new();
+    let merge = Merge { schema: schema(), key: &key, elsewhere: &none, by_day: true, last: None, night: 10 };
     let twice = [batch(&[version("a", 1, 3, None), version("a", 2, 3, None)])];
     let error = merge.merge(&[batch(&[version("b", 1, 3, None)])], &twice).unwrap_err();
     assert_eq!(error.kind().code(), 3);
@@ -165,7 +192,8 @@ fn a_key_that_is_none_is_an_error_of_the_data() {
 
 #[test]
 fn without_a_key_rows_are_replaced() {
-    let merge = Merge { schema: schema(), key: &[], by_day: true, last: None, night: 10 };
+    let none = HashSet::new();
+    let merge = Merge { schema: schema(), key: &[], elsewhere: &none, by_day: true, last: None, night: 10 };
     let (old, new) = (
         batch(&[version("a", 1, 3, None), version("b", 1, 3, None)]),
         batch(&[version("b", 1, 3, None), version("a", 1, 3, None)]),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::compare::{Dump, assert_same, dump};
+use super::compare::{Dump, assert_same, dump, without_numbers};
 use super::kills::{every_run_is_accounted_for, number};
 use super::nights::{NIGHTLY, NIGHTS, date};
 use super::points::traced;
@@ -183,6 +183,93 @@ fn upkeep_beside_upkeep_changes_no_row() {
     assert_eq!(again.code, 0, "{}", again.stderr);
     assert_same(&dump(&lake), &NIGHTLY.dumps[NIGHTS], "upkeep beside upkeep");
     every_run_is_accounted_for(&lake);
+}
+
+fn assert_night(lake: &Path, night: usize, when: &str) {
+    let expected = without_numbers(NIGHTLY.dumps[night + 1].clone());
+    assert_same(&without_numbers(dump(lake)), &expected, when);
+}
+
+/// Nothing that one job of a night leaves is kept for the next: each looks at all rows.
+#[test]
+fn upkeep_that_keeps_nothing_between_the_jobs_of_a_night_changes_no_row() {
+    let dir = NIGHTLY.lake(1);
+    let lake = dir.path().join("lake");
+    for night in 1..NIGHTS {
+        for job in ["ingest", "tables", "features", "train", "gate", "score", "monitor"] {
+            let mut command = scorehouse(&[job, "--date", &date(night)]);
+            NIGHTLY.place(&mut command, night, &lake);
+            said(command.output().unwrap()).ok();
+            MAINTAIN.run(&lake).ok();
+        }
+        NIGHTLY.night(night, &lake).ok();
+        assert_night(&lake, night, &format!("night {night}"));
+    }
+    every_run_is_accounted_for(&lake);
+}
+
+/// Upkeep begins at any instant of a night; whoever was in the way of the other is run again.
+#[test]
+fn a_night_beside_upkeep_changes_no_row() {
+    let rounds = number("SCOREHOUSE_TORTURE_KILLS").map_or(1, |kills| (kills as usize / 20).max(1));
+    let seed = number("SCOREHOUSE_TORTURE_SEED").unwrap_or(1);
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let (mut again, mut upkeeps) = (0, 0);
+    for round in 0..rounds {
+        let dir = NIGHTLY.lake(1);
+        let lake = dir.path().join("lake");
+        for night in 1..NIGHTS {
+            let when = format!("seed {seed}, round {round}, night {night}");
+            loop {
+                let mut command = NIGHTLY.command(night, &lake);
+                let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+                let waits = NIGHTLY.took[night].mul_f64(random.random_range(0.0..1.0));
+                std::thread::sleep(waits);
+                // As it is by default: nothing that a job under way may read is taken away.
+                let mut beside = scorehouse(&["maintain"]);
+                NIGHTLY.place(&mut beside, night, &lake);
+                let upkeep = said(beside.output().unwrap());
+                assert!([0, 75].contains(&upkeep.code), "{when}: {}", upkeep.stderr);
+                upkeeps += 1;
+                let ended = said(child.wait_with_output().unwrap());
+                assert!([0, 75].contains(&ended.code), "{when}: {}", ended.stderr);
+                if ended.code == 0 {
+                    break;
+                }
+                again += 1;
+            }
+            NIGHTLY.night(night, &lake).ok();
+            assert_night(&lake, night, &when);
+        }
+        every_run_is_accounted_for(&lake);
+    }
+    println!("{upkeeps} times upkeep beside a night, which had to be run again {again} times");
+}
+
+/// A retention of nothing takes away what a night under way reads: it may end with 3, and is not harmed for good.
+#[test]
+fn a_night_beside_upkeep_that_keeps_nothing_is_completed_by_the_next_run() {
+    let rounds = number("SCOREHOUSE_TORTURE_KILLS").map_or(1, |kills| (kills as usize / 20).max(1));
+    let seed = number("SCOREHOUSE_TORTURE_SEED").unwrap_or(1);
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    for round in 0..rounds {
+        let dir = NIGHTLY.lake(1);
+        let lake = dir.path().join("lake");
+        for night in 1..NIGHTS {
+            let when = format!("seed {seed}, round {round}, night {night}");
+            let mut command = NIGHTLY.command(night, &lake);
+            let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            std::thread::sleep(NIGHTLY.took[night].mul_f64(random.random_range(0.0..1.0)));
+            let upkeep = MAINTAIN.run(&lake);
+            assert!([0, 75].contains(&upkeep.code), "{when}: {}", upkeep.stderr);
+            let ended = said(child.wait_with_output().unwrap());
+            assert!([0, 3, 75].contains(&ended.code), "{when}: {}", ended.stderr);
+            println!("{when}: {}", ended.stderr.lines().last().unwrap_or_default());
+            let last = NIGHTLY.night(night, &lake);
+            assert_eq!(last.code, 0, "{when}: {}", last.stderr);
+            assert_night(&lake, night, &when);
+        }
+    }
 }
 
 #[test]
