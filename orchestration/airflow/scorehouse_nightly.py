@@ -20,6 +20,7 @@ sql/, features/ and models/, in which jobs are started), SCOREHOUSE_PROFILE. doc
 import logging
 import os
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -45,13 +46,17 @@ class Scorehouse(BaseOperator):
         super().__init__(task_id=job, **kwargs)
         self.job, self.model = job, model
         self.date = "{{ ds | default('') }}"
-        self.hook = SubprocessHook()
+
+    @cached_property
+    def process(self):
+        return SubprocessHook()
 
     def execute(self, context):
         if not "" < self.date < f"{datetime.now(timezone.utc):%Y-%m-%d}":
             raise AirflowFailException(f"the logical date is {self.date or 'none'}; it must be a day that is over")
         command = [BINARY, self.job, "--date", self.date, "--profile", PROFILE]
-        code = self.hook.run_command(command + (["--select", self.model] if self.model else []), cwd=str(PROJECT)).exit_code
+        command += ["--select", self.model] if self.model else []
+        code = self.process.run_command(command, cwd=str(PROJECT)).exit_code
         if code == GATE_REFUSED:
             raise AirflowSkipException("the gate refused the candidate; the champion stays, and scores")
         if code == TEMPORARY or code < 0 or code > 128:
@@ -60,7 +65,7 @@ class Scorehouse(BaseOperator):
             raise AirflowFailException(f"exit code {code}: a retry would not help; the log says what does")
 
     def on_kill(self):
-        self.hook.send_sigterm()
+        self.process.send_sigterm()
 
 
 def late(context):
@@ -81,13 +86,14 @@ with DAG(
     description="Raw events of a day to scores and decisions.",
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2025, 1, 1, tzinfo=timezone.utc),
-    # Nights that were missed are backfilled by whom wants them; with True, Airflow makes up for each since start_date.
+    # Missed nights are backfilled by whoever wants them; with True, Airflow makes up for each since start_date, in order.
     catchup=False,
     max_active_runs=1,
     default_args={
         "pool": "scorehouse",
+        # After core.default_task_retry_delay (5 minutes), then twice that, and so on.
         "retries": 4,
-        "retry_exponential_backoff": True,
+        "retry_exponential_backoff": 2.0,
         "execution_timeout": timedelta(hours=3),
     },
     # Airflow 3 has no SLAs. Scores are there by 06:00Z of the morning after D, or `late` says so.
@@ -103,7 +109,7 @@ with DAG(
     for model in models():
         with TaskGroup(model):
             train, gate, score, monitor = (Scorehouse(job, model) for job in ("train", "gate", "score", "monitor"))
-            # Not a trigger rule of `score` itself: none there is both runs after a failed gate and not without features.
+            # Not by a rule of `score`: none runs it after a failed gate, and never without tonight's features.
             judged = EmptyOperator(task_id="judged", trigger_rule=TriggerRule.ALL_DONE)
         features >> train >> gate >> judged
         [features, judged] >> score >> monitor
