@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Airflow on this machine, for tests and for trying the DAG of orchestration/airflow: from the package index, once.
 #
-#   orchestration/airflow.sh install            into $SCOREHOUSE_TOOLS; says nothing when it is there
-#   orchestration/airflow.sh run DIR ARGUMENT…  `airflow ARGUMENT…`: orchestration/airflow.sh run DIR dags test scorehouse 2025-06-29
-#   orchestration/airflow.sh serve DIR          scheduler, DAG processor and API server, which `run DIR dags unpause` and kin tell what to do
+#   orchestration/airflow.sh install             into $SCOREHOUSE_TOOLS; says nothing when it is there
+#   orchestration/airflow.sh run DIR ARGUMENT…   `airflow ARGUMENT…`, as in: run DIR dags test scorehouse 2025-06-29
+#   orchestration/airflow.sh serve DIR           API server, DAG processor and scheduler, for what `run DIR` asks
 #
 # DIR is Airflow's home: its database (SQLite), its logs, and nothing outside it. What is served listens on a free port
 # of 127.0.0.1 only, says `endpoint=http://127.0.0.1:PORT` on stdout once it answers, and ends when standard input does,
@@ -31,7 +31,7 @@ install() {
     rm -rf "$tools/airflow"
     python3 -m venv "$tools/airflow"
     "$tools/airflow/bin/python" -m pip install --quiet --disable-pip-version-check -c "$constraints" "$PACKAGE" >&2 \
-        || fail "pip could not install $PACKAGE" "is the package index reachable? 'pip config list' shows what pip is told"
+        || fail "pip could not install $PACKAGE" "is the package index reachable? see 'pip config list'"
     cp "$constraints" "$tools/airflow/installed.txt"
 }
 
@@ -108,7 +108,8 @@ serve() {
     part dag-processor
     # Logs are files in DIR: nobody else needs to be served them.
     part scheduler --skip-serve-logs
-    "$airflow" dags reserialize >"$dir/reserialize.log" 2>&1 || fail "the DAG cannot be read" "$dir/reserialize.log says why"
+    "$airflow" dags reserialize >"$dir/reserialize.log" 2>&1 \
+        || fail "the DAG cannot be read" "$dir/reserialize.log says why"
     alive || fail "a part of Airflow ended by itself" "the logs are in $dir"
     printf 'endpoint=http://127.0.0.1:%s\n' "$port"
     while alive; do

@@ -10,8 +10,8 @@ its next run; so a task may be retried, cleared, backfilled, or run twice at onc
 What a job's exit code becomes:  0 success · 4 (the gate refused) skipped · 75, or killed: failed, to be retried ·
 any other: failed, not to be retried.
 
-A gate that was skipped or failed stops no scoring, nor does a training that failed: `judged` succeeds whatever became of
-them, and the champion scores. The run fails by `night`, its last task, if any task did, so that none goes unseen.
+A gate that was skipped or failed stops no scoring, nor does a training that failed: `judged` succeeds whatever became
+of them, and the champion scores. The run fails by `night`, its last task, if any task did, so that none goes unseen.
 
 Set in the environment of the scheduler and its workers: SCOREHOUSE (the binary), SCOREHOUSE_PROJECT (the directory with
 sql/, features/ and models/, in which jobs are started), SCOREHOUSE_PROFILE. docs/howto/schedule.md has the rest.
@@ -86,7 +86,7 @@ with DAG(
     description="Raw events of a day to scores and decisions.",
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2025, 1, 1, tzinfo=timezone.utc),
-    # Missed nights are backfilled by whoever wants them; with True, Airflow makes up for each since start_date, in order.
+    # With True, Airflow makes up for every night since start_date, in order.
     catchup=False,
     max_active_runs=1,
     default_args={
@@ -98,7 +98,9 @@ with DAG(
     },
     # Airflow 3 has no SLAs. Scores are there by 06:00Z of the morning after D, or `late` says so.
     deadline=DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_LOGICAL_DATE, interval=timedelta(days=1, hours=6), callback=SyncCallback(late)
+        reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
+        interval=timedelta(days=1, hours=6),
+        callback=SyncCallback(late),
     ),
 ) as dag:
     ingest, tables, features = (Scorehouse(job) for job in ("ingest", "tables", "features"))

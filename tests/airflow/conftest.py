@@ -1,8 +1,8 @@
-"""What the tests of orchestration/airflow have: Airflow itself, a small project, its raw events, and an undisturbed lake.
+"""What the tests of orchestration/airflow have: Airflow itself, a small project, its events, and an undisturbed lake.
 
-Airflow runs in a home of its own for each test, by `airflow dags test`, with the DAG as it is shipped. Where a test asks
-what becomes of exit codes, a script that ends with them stands for scorehouse; where it asks what becomes of a lake,
-scorehouse itself runs.
+Airflow runs in a home of its own for each test, by `airflow dags test`, with the DAG as it is shipped. Where a test
+asks what becomes of exit codes, a script that ends with them stands for scorehouse; where it asks what becomes of a
+lake, scorehouse itself runs.
 """
 
 import os
@@ -30,7 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def scorehouse(*arguments: object, code: int = 0) -> str:
-    done = subprocess.run([os.environ["SCOREHOUSE"], *map(str, arguments)], capture_output=True, text=True, timeout=LONG)
+    command = [os.environ["SCOREHOUSE"], *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == code, done.stderr
     return done.stdout
 
@@ -133,8 +134,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sources = yaml.safe_load((ROOT / "sql/sources.yaml").read_text())
     sources["sources"] = {name: source for name, source in sources["sources"].items() if name in SOURCES}
     (root / "sql/sources.yaml").write_text(yaml.safe_dump(sources, sort_keys=False))
-    (root / "models/calm.yaml").write_text(MODEL.format(name="calm", checks="{}", retrain="7d"))
-    (root / "models/strict.yaml").write_text(MODEL.format(name="strict", checks="{psi: {max: 0.0000001}}", retrain="1d"))
+    for name, checks, retrain in [("calm", "{}", "7d"), ("strict", "{psi: {max: 0.0000001}}", "1d")]:
+        (root / f"models/{name}.yaml").write_text(MODEL.format(name=name, checks=checks, retrain=retrain))
     return root
 
 

@@ -49,7 +49,8 @@ def test_two_nights_with_a_refusal_in_the_second_and_once_more(airflow, place, u
 def test_a_killed_job_is_completed_by_its_retry(airflow, place, undisturbed, tmp_path: Path) -> None:
     home, lake, go = airflow(**place()), tmp_path / "lake", tmp_path / "go"
     # Held where its files are written and no version names them yet.
-    night = home.start("dags", "test", "scorehouse", FIRST, SCOREHOUSE_FAILPOINT=f"before-commit:features/payments=hold:{go}")
+    held = f"before-commit:features/payments=hold:{go}"
+    night = home.start("dags", "test", "scorehouse", FIRST, SCOREHOUSE_FAILPOINT=held)
     until((tmp_path / "go.held").exists, "held")
     (note,) = (lake / "running").glob("*-features.json")
     process = json.loads(note.read_text())["process"]
@@ -73,10 +74,8 @@ def test_airflows_own_backfill(airflow, place, undisturbed, tmp_path: Path) -> N
     """By scheduler, DAG processor and API server, as in earnest."""
     home: Airflow = airflow(**place())
     with open(home.home / "served.txt", "w") as log:
-        environment = os.environ | home.environment
-        served = subprocess.Popen(
-            [SCRIPT, "serve", home.home], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
-        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log, "text": True}
+        served = subprocess.Popen([SCRIPT, "serve", home.home], env=os.environ | home.environment, **pipes)
     try:
         assert served.stdout.readline().startswith("endpoint=http://127.0.0.1:"), (home.home / "served.txt").read_text()
         asked = ["backfill", "create", "--dag-id", "scorehouse", "--from-date", FIRST, "--to-date", SECOND]
