@@ -103,14 +103,15 @@ with DAG(
         callback=SyncCallback(late),
     ),
 ) as dag:
-    ingest, tables, features = (Scorehouse(job) for job in ("ingest", "tables", "features"))
+    ingest, tables, features = (Scorehouse(job=job) for job in ("ingest", "tables", "features"))
     # If at least one model scored.
-    report = Scorehouse("report", trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+    report = Scorehouse(job="report", trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
     night = EmptyOperator(task_id="night", trigger_rule=TriggerRule.NONE_FAILED)
     ingest >> tables >> features
     for model in models():
         with TaskGroup(model):
-            train, gate, score, monitor = (Scorehouse(job, model) for job in ("train", "gate", "score", "monitor"))
+            jobs = ("train", "gate", "score", "monitor")
+            train, gate, score, monitor = (Scorehouse(job=job, model=model) for job in jobs)
             # Not by a rule of `score`: none runs it after a failed gate, and never without tonight's features.
             judged = EmptyOperator(task_id="judged", trigger_rule=TriggerRule.ALL_DONE)
         features >> train >> gate >> judged
