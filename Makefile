@@ -42,7 +42,7 @@ READERS_LAKE := $(CARGO_TARGET_DIR)/readers
 PAGES := $(CARGO_TARGET_DIR)/pages
 
 .PHONY: help setup servers build nightly test unit torture check gate-check readers pages fmt lint interop \
-    bench bench-learning bench-peers bench-s3 clean-lake
+    bench bench-learning bench-peers bench-s3 airflow clean-lake
 .NOTPARALLEL:
 
 help: ## this list
@@ -108,6 +108,11 @@ interop: readers ## readers of the lake, and object storage on a server, which m
 	@orchestration/servers.sh install s3
 	@orchestration/servers.sh install azure
 	@$(WITH_TOOLS) SCOREHOUSE_SERVERS=required cargo test --locked --test it storage -- --nocapture
+
+airflow: build ## nights run by Airflow itself, which is installed first (300 MB); not part of `make test`
+	@orchestration/setup.sh readers
+	@orchestration/airflow.sh install
+	@SCOREHOUSE=$(SCOREHOUSE) $(READERS) -m pytest -q -p no:cacheprovider tests/airflow
 
 bench: build ## a night on 100,000 users and 400 days, timed
 	@benches/night.sh $(SCOREHOUSE)
