@@ -21,6 +21,7 @@ mod report;
 mod rotate;
 mod verify;
 mod why;
+mod runs;
 
 use std::process::ExitCode;
 
@@ -85,6 +86,8 @@ enum Command {
     /// Prove that no feature sees the future, or compare stored features with a naive evaluation.
     Verify(verify::Arguments),
     /// Explain a feature's value by the rows that count, and by those that do not.
+    /// The last runs of each job: what became of them, how long they took, what they wrote.
+    Runs(runs::Arguments),
     Why(why::Arguments),
 }
 
@@ -128,6 +131,7 @@ pub fn main() -> ExitCode {
     over();
     // A bug, which the scheduler knows by its code.
     let outcome =
+        Command::Runs(arguments) => runtime.block_on(runs::run(arguments)),
         outcome.unwrap_or_else(|said| Err(Error::internal(format!("{said}\n  help: report it with this text"))));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -20,8 +20,15 @@ use crate::define::types::timestamp;
 use crate::error::{Error, Result};
 use crate::lake::{Replace, TableSpec, Unit, documented};
 
+pub mod summary;
+
 /// The exit code of a process that ended by SIGKILL, as shells give it.
 const KILLED: u8 = 137;
+
+/// The status of a run that ended without a record, and what is known of it.
+const LOST: &str = "lost";
+const WHY_LOST: &str =
+    "the process ended without a record: it was killed, or the machine stopped, or its disk was full";
 
 /// Runs a job and records it, also when it fails. That it cannot be recorded fails a run that succeeded.
 pub async fn recorded<F>(job: &Job, name: &str, work: F) -> Result<Vec<Written>>
@@ -59,8 +66,7 @@ where
 async fn record_lost(job: &Job) -> Result<()> {
     for run in underway::lost(job).await? {
         tracing::warn!(run_id = run.run_id, job = run.job, date = %run.logical_date, "a run ended without a record");
-        let why = "the process ended without a record: it was killed, or the machine stopped, or its disk was full";
-        let failure = Failure { status: "lost", code: KILLED, error: Some(why.into()) };
+        let failure = Failure { status: LOST, code: KILLED, error: Some(WHY_LOST.into()) };
         append(job, &run, &End { failure, seconds: 0.0, done: Entries::default() }).await?;
         run.end(job).await?;
     }
