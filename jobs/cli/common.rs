@@ -9,7 +9,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::clock;
-use crate::define::profile::Profile;
+use crate::define::profile::{LocalDir, Profile};
 use crate::error::{Error, Result};
 
 /// The environment variable that says how much is logged.
@@ -27,6 +27,9 @@ pub struct Place {
     /// Root URL of the raw events; overrides the profile.
     #[arg(long, value_name = "URL")]
     pub raw: Option<String>,
+    /// Leave a file of metrics for Prometheus in this directory after each run; overrides the profile.
+    #[arg(long, value_name = "DIR", value_parser = directory)]
+    pub metrics_dir: Option<LocalDir>,
     /// How logs are written to stderr.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -58,6 +61,9 @@ impl Place {
         if let Some(raw) = &self.raw {
             profile.raw = raw.clone();
         }
+        if let Some(directory) = &self.metrics_dir {
+            profile.metrics_dir = Some(directory.clone());
+        }
         Ok(profile)
     }
 }
@@ -65,6 +71,10 @@ impl Place {
 /// A logical date, `YYYY-MM-DD`.
 pub fn date(text: &str) -> Result<NaiveDate, String> {
     NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| "expected a date such as 2024-03-31".to_string())
+}
+
+fn directory(text: &str) -> Result<LocalDir, String> {
+    LocalDir::try_from(text.to_string())
 }
 
 /// What [`LEVEL`] asks for: one level for everything, our own events and those of libraries.

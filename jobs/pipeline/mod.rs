@@ -25,6 +25,7 @@ pub mod lineage;
 pub mod load;
 pub mod maintain;
 pub mod models;
+pub mod metrics;
 pub mod monitor;
 pub mod nightly;
 pub mod open;

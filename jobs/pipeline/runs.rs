@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::{
     ArrayRef, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -13,6 +14,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::job::{Job, Written, fingerprint};
 use super::ledger::Entries;
+use super::metrics::{self, Ended};
 use super::rotation;
 use super::underway::{self, Underway};
 use crate::clock;
@@ -36,6 +38,17 @@ where
     F: Future<Output = Result<Vec<Written>>>,
 {
     let clock = clock::instant();
+    let mut wrote = Vec::new();
+    let outcome = record(job, name, work, clock, &mut wrote).await;
+    metrics::write(&job.profile, &Ended::new(name, &outcome, clock.elapsed().as_secs_f64(), &wrote));
+    outcome
+}
+
+/// What was written is in `wrote` whatever comes of it.
+async fn record<F>(job: &Job, name: &str, work: F, clock: Instant, wrote: &mut Vec<Written>) -> Result<Vec<Written>>
+where
+    F: Future<Output = Result<Vec<Written>>>,
+{
     record_lost(job).await?;
     let underway = Underway::begin(job, name).await?;
     // After the note: a rotation that begins now sees it, or this run sees the rotation's.
@@ -51,6 +64,7 @@ where
     if let Ok(lines) = &outcome {
         done.outputs = lines.clone();
     }
+    wrote.clone_from(&done.outputs);
     let end = End { failure: outcome.as_ref().err().into(), seconds: clock.elapsed().as_secs_f64(), done };
     let recorded = match append(job, &underway, &end).await {
         Ok(()) => underway.end(job).await,

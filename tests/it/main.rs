@@ -24,6 +24,7 @@ mod lender;
 mod lineage;
 mod maintain;
 mod models;
+mod metrics;
 mod naive;
 mod night;
 mod night_plan;
