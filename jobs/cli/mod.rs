@@ -11,6 +11,7 @@ mod gate;
 mod generate;
 mod job;
 mod lineage;
+mod logs;
 mod maintain;
 mod models;
 mod output;
@@ -19,12 +20,13 @@ mod query;
 mod replay;
 mod report;
 mod rotate;
+mod runs;
 mod verify;
 mod why;
-mod runs;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::error::{Error, Kind};
@@ -83,11 +85,11 @@ enum Command {
     Query(query::Arguments),
     /// A score of an earlier night once more, from the versions it was recorded with.
     Replay(replay::Arguments),
+    /// The last runs of each job: what became of them, how long they took, what they wrote.
+    Runs(runs::Arguments),
     /// Prove that no feature sees the future, or compare stored features with a naive evaluation.
     Verify(verify::Arguments),
     /// Explain a feature's value by the rows that count, and by those that do not.
-    /// The last runs of each job: what became of them, how long they took, what they wrote.
-    Runs(runs::Arguments),
     Why(why::Arguments),
 }
 
@@ -96,8 +98,7 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(Kind::Definition.code()) } else { ExitCode::SUCCESS };
+            return not_run(&error);
         }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -125,13 +126,13 @@ pub fn main() -> ExitCode {
         Command::Lineage(arguments) => lineage::run(arguments),
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),
         Command::Replay(arguments) => runtime.block_on(replay::run(arguments)),
+        Command::Runs(arguments) => runtime.block_on(runs::run(arguments)),
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
         Command::Why(arguments) => runtime.block_on(why::run(arguments)),
     });
     over();
     // A bug, which the scheduler knows by its code.
     let outcome =
-        Command::Runs(arguments) => runtime.block_on(runs::run(arguments)),
         outcome.unwrap_or_else(|said| Err(Error::internal(format!("{said}\n  help: report it with this text"))));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -140,13 +141,20 @@ pub fn main() -> ExitCode {
 }
 
 fn fail(error: &Error) -> ExitCode {
-    let what = match error.kind() {
-        Kind::Internal => "internal error",
-        Kind::Definition => "error",
-        Kind::Data => "input data broke its contract",
-        Kind::Gate => "the gate refused",
-        Kind::Temporary => "temporary failure, retry",
-    };
-    eprintln!("scorehouse: {what}: {error}");
+    logs::failure(error);
     ExitCode::from(error.kind().code())
+}
+
+/// Help or the version was asked for, or the command line is wrong.
+fn not_run(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    let code = Kind::Definition.code();
+    match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => logs::last_line(code, "error: no job was named"),
+        _ => logs::last_line(code, &error.render().to_string()),
+    }
+    ExitCode::from(code)
 }

@@ -39,6 +39,7 @@ pub mod replay;
 pub mod report;
 pub mod rotation;
 pub mod runs;
+pub mod run_id;
 pub mod score;
 pub mod search;
 pub mod spine;

@@ -79,7 +79,7 @@ where
 /// A row for each run that was killed.
 async fn record_lost(job: &Job) -> Result<()> {
     for run in underway::lost(job).await? {
-        tracing::warn!(run_id = run.run_id, job = run.job, date = %run.logical_date, "a run ended without a record");
+        tracing::warn!(lost_run = run.run_id, job = run.job, date = %run.logical_date, "a run ended without a record");
         let failure = Failure { status: LOST, code: KILLED, error: Some(WHY_LOST.into()) };
         append(job, &run, &End { failure, seconds: 0.0, done: Entries::default() }).await?;
         run.end(job).await?;

@@ -22,6 +22,7 @@ mod keys;
 mod leaks;
 mod lender;
 mod lineage;
+mod logs;
 mod maintain;
 mod models;
 mod metrics;
