@@ -2,6 +2,7 @@
 //!
 //! stdout carries results (a short table, or JSON with `--json`), stderr logs and progress.
 
+mod about;
 mod backfill;
 mod check;
 mod common;
@@ -27,7 +28,7 @@ mod why;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::{Error, Kind};
 use crate::panics::{contained, over};
@@ -37,7 +38,7 @@ use crate::panics::{contained, over};
 /// Exit codes: 0 done or nothing to do, 1 internal error, 2 usage or definition error, 3 input data broke its contract,
 /// 4 the gate refused a model, 75 temporary: retry.
 #[derive(Debug, Parser)]
-#[command(name = "scorehouse", version)]
+#[command(name = "scorehouse", version = about::version(), long_version = about::long_version())]
 struct Arguments {
     #[command(subcommand)]
     job: Command,
@@ -91,6 +92,10 @@ enum Command {
     Verify(verify::Arguments),
     /// Explain a feature's value by the rows that count, and by those that do not.
     Why(why::Arguments),
+    /// Print completions for a shell.
+    Completions(about::Completions),
+    /// Print the manual page, or write those of all jobs.
+    Man(about::Manual),
 }
 
 /// Parses the process's arguments and runs the job.
@@ -129,6 +134,8 @@ pub fn main() -> ExitCode {
         Command::Runs(arguments) => runtime.block_on(runs::run(arguments)),
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
         Command::Why(arguments) => runtime.block_on(why::run(arguments)),
+        Command::Completions(arguments) => about::completions(&arguments, Arguments::command()),
+        Command::Man(arguments) => about::manual(&arguments, Arguments::command()),
     });
     over();
     // A bug, which the scheduler knows by its code.
