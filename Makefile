@@ -41,7 +41,7 @@ PEERS := "$(SCOREHOUSE_PEERS)/bin/python"
 READERS_LAKE := $(CARGO_TARGET_DIR)/readers
 PAGES := $(CARGO_TARGET_DIR)/pages
 
-.PHONY: help setup servers build nightly test unit torture check gate-check readers pages fmt lint interop \
+.PHONY: help setup servers build dist nightly test unit torture check gate-check readers pages fmt lint interop \
     bench bench-learning bench-peers bench-s3 airflow clean-lake
 .NOTPARALLEL:
 
@@ -57,6 +57,9 @@ servers: ## install the servers that tests of object storage run against; they s
 
 build: setup ## build the binary
 	@$(WITH_TOOLS) cargo build --locked
+
+dist: build ## dist/: the binary without symbols, its checksum and bill of materials, completions, manual pages
+	@$(WITH_TOOLS) orchestration/dist.sh $(SCOREHOUSE) dist
 
 nightly: build ## generate events, run the night on a local lake, show what was written
 	@$(SCOREHOUSE) generate --users $(USERS) --days $(DAYS) --seed $(SEED) --date $(DATE) --raw "$(RAW)"

@@ -4,16 +4,10 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::clock;
-use crate::define::profile::Profile;
+use super::logs;
+use crate::define::profile::{LocalDir, Profile};
 use crate::error::{Error, Result};
-
-/// The environment variable that says how much is logged.
-const LEVEL: &str = "SCOREHOUSE_LOG";
 
 /// Where and with what a job runs.
 #[derive(Debug, Clone, Args)]
@@ -27,6 +21,9 @@ pub struct Place {
     /// Root URL of the raw events; overrides the profile.
     #[arg(long, value_name = "URL")]
     pub raw: Option<String>,
+    /// Leave a file of metrics for Prometheus in this directory after each run; overrides the profile.
+    #[arg(long, value_name = "DIR", value_parser = directory)]
+    pub metrics_dir: Option<LocalDir>,
     /// How logs are written to stderr.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -41,7 +38,7 @@ pub enum LogFormat {
 impl Place {
     /// The profile with the flags' overrides. Paths given by flags need no profile file.
     pub fn resolve(&self) -> Result<Profile> {
-        logging(self.log_format, level()?);
+        logs::start(self.log_format)?;
         let file = self.profile.display().to_string();
         let text = match std::fs::read_to_string(&self.profile) {
             Ok(text) => text,
@@ -58,6 +55,9 @@ impl Place {
         if let Some(raw) = &self.raw {
             profile.raw = raw.clone();
         }
+        if let Some(directory) = &self.metrics_dir {
+            profile.metrics_dir = Some(directory.clone());
+        }
         Ok(profile)
     }
 }
@@ -67,24 +67,6 @@ pub fn date(text: &str) -> Result<NaiveDate, String> {
     NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| "expected a date such as 2024-03-31".to_string())
 }
 
-/// What [`LEVEL`] asks for: one level for everything, our own events and those of libraries.
-fn level() -> Result<Option<LevelFilter>> {
-    let Some(text) = clock::env(LEVEL) else { return Ok(None) };
-    let level = text.parse().map_err(|_| {
-        Error::definition(format!("{LEVEL} is {text:?}\n  expected: off, error, warn, info, debug or trace"))
-    })?;
-    Ok(Some(level))
-}
-
-/// By default our own events from INFO on, of others only warnings.
-fn logging(format: LogFormat, level: Option<LevelFilter>) {
-    let default = Targets::new().with_default(LevelFilter::WARN).with_target("scorehouse", LevelFilter::INFO);
-    let ours = level.map_or(default, |level| Targets::new().with_default(level));
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false);
-    let registry = tracing_subscriber::registry().with(ours);
-    // A second initialisation, as in tests, keeps the first.
-    let _ = match format {
-        LogFormat::Text => registry.with(layer.without_time()).try_init(),
-        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
-    };
+fn directory(text: &str) -> Result<LocalDir, String> {
+    LocalDir::try_from(text.to_string())
 }

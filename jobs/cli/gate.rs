@@ -6,10 +6,10 @@ use chrono::NaiveDate;
 use clap::Args;
 use serde_json::json;
 
+use super::job::opened;
 use super::{common, output};
 use crate::error::Result;
 use crate::pipeline::gate::{self, Verdict};
-use crate::pipeline::open;
 use crate::pipeline::runs::recorded;
 
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ pub struct Arguments {
 
 pub async fn run(arguments: Arguments) -> Result<()> {
     let profile = arguments.place.resolve()?;
-    let job = open::job(profile, &arguments.project, arguments.date, arguments.select)?;
+    let job = opened("gate", profile, &arguments.project, arguments.date, arguments.select)?;
     let mut verdicts = Vec::new();
     let outcome = recorded(&job, "gate", gate::run(&job, &mut verdicts)).await;
     match (&outcome, arguments.json) {

@@ -1,14 +1,16 @@
 //! `scorehouse ingest | tables | features | train | score | monitor | nightly`: one job for one logical date.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
 use clap::Args;
 
 use super::{common, output};
+use crate::define::profile::Profile;
 use crate::error::{Error, Result};
+use crate::pipeline::job::Job;
 use crate::pipeline::runs::recorded;
-use crate::pipeline::{features, monitor, nightly, open, score, tables, train};
+use crate::pipeline::{features, metrics, monitor, nightly, open, score, tables, train};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -33,7 +35,7 @@ pub struct Arguments {
 
 pub async fn run(name: &str, arguments: Arguments) -> Result<()> {
     let profile = arguments.place.resolve()?;
-    let mut job = open::job(profile, &arguments.project, arguments.date, arguments.select)?;
+    let mut job = opened(name, profile, &arguments.project, arguments.date, arguments.select)?;
     job.full = arguments.full;
     if name == "nightly" {
         let night = nightly::run(&job).await?;
@@ -50,4 +52,10 @@ pub async fn run(name: &str, arguments: Arguments) -> Result<()> {
         other => return Err(Error::internal(format!("no job {other}"))),
     };
     output::written(&job, name, &lines, arguments.json)
+}
+
+/// As [`open::job`]; a job that cannot begin has failed too, and its metrics say so.
+pub fn opened(name: &str, profile: Profile, project: &Path, date: NaiveDate, select: Vec<String>) -> Result<Job> {
+    let opened = open::job(profile.clone(), project, date, select);
+    opened.inspect_err(|error| metrics::write_failure(&profile, name, error))
 }

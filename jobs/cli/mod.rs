@@ -2,6 +2,7 @@
 //!
 //! stdout carries results (a short table, or JSON with `--json`), stderr logs and progress.
 
+mod about;
 mod backfill;
 mod check;
 mod common;
@@ -11,6 +12,7 @@ mod gate;
 mod generate;
 mod job;
 mod lineage;
+mod logs;
 mod maintain;
 mod models;
 mod output;
@@ -19,12 +21,14 @@ mod query;
 mod replay;
 mod report;
 mod rotate;
+mod runs;
 mod verify;
 mod why;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::{Error, Kind};
 use crate::panics::{contained, over};
@@ -34,7 +38,7 @@ use crate::panics::{contained, over};
 /// Exit codes: 0 done or nothing to do, 1 internal error, 2 usage or definition error, 3 input data broke its contract,
 /// 4 the gate refused a model, 75 temporary: retry.
 #[derive(Debug, Parser)]
-#[command(name = "scorehouse", version)]
+#[command(name = "scorehouse", version = about::version(), long_version = about::long_version())]
 struct Arguments {
     #[command(subcommand)]
     job: Command,
@@ -82,10 +86,16 @@ enum Command {
     Query(query::Arguments),
     /// A score of an earlier night once more, from the versions it was recorded with.
     Replay(replay::Arguments),
+    /// The last runs of each job: what became of them, how long they took, what they wrote.
+    Runs(runs::Arguments),
     /// Prove that no feature sees the future, or compare stored features with a naive evaluation.
     Verify(verify::Arguments),
     /// Explain a feature's value by the rows that count, and by those that do not.
     Why(why::Arguments),
+    /// Print completions for a shell.
+    Completions(about::Completions),
+    /// Print the manual page, or write those of all jobs.
+    Man(about::Manual),
 }
 
 /// Parses the process's arguments and runs the job.
@@ -93,8 +103,7 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(Kind::Definition.code()) } else { ExitCode::SUCCESS };
+            return not_run(&error);
         }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -122,8 +131,11 @@ pub fn main() -> ExitCode {
         Command::Lineage(arguments) => lineage::run(arguments),
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),
         Command::Replay(arguments) => runtime.block_on(replay::run(arguments)),
+        Command::Runs(arguments) => runtime.block_on(runs::run(arguments)),
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
         Command::Why(arguments) => runtime.block_on(why::run(arguments)),
+        Command::Completions(arguments) => about::completions(&arguments, Arguments::command()),
+        Command::Man(arguments) => about::manual(&arguments, Arguments::command()),
     });
     over();
     // A bug, which the scheduler knows by its code.
@@ -136,13 +148,20 @@ pub fn main() -> ExitCode {
 }
 
 fn fail(error: &Error) -> ExitCode {
-    let what = match error.kind() {
-        Kind::Internal => "internal error",
-        Kind::Definition => "error",
-        Kind::Data => "input data broke its contract",
-        Kind::Gate => "the gate refused",
-        Kind::Temporary => "temporary failure, retry",
-    };
-    eprintln!("scorehouse: {what}: {error}");
+    logs::failure(error);
     ExitCode::from(error.kind().code())
+}
+
+/// Help or the version was asked for, or the command line is wrong.
+fn not_run(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    let code = Kind::Definition.code();
+    match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => logs::last_line(code, "error: no job was named"),
+        _ => logs::last_line(code, &error.render().to_string()),
+    }
+    ExitCode::from(code)
 }

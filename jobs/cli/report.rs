@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use chrono::NaiveDate;
 use clap::Args;
 
+use super::job::opened;
 use super::{common, output};
 use crate::error::Result;
 use crate::pipeline::progress::bytes;
+use crate::pipeline::report;
 use crate::pipeline::runs::recorded;
-use crate::pipeline::{open, report};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -32,7 +33,7 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments) -> Result<()> {
     let profile = arguments.place.resolve()?;
     let date = arguments.date.unwrap_or_default();
-    let mut job = open::job(profile, &arguments.project, date, arguments.model)?;
+    let mut job = opened("report", profile, &arguments.project, date, arguments.model)?;
     report::check_models(&job, &job.select)?;
     if arguments.date.is_none() {
         job.date = report::last_night(&job).await?;

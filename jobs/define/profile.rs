@@ -25,6 +25,8 @@ pub struct Profile {
     pub spill_dir: Option<String>,
     /// Threads; default: all cores.
     pub threads: Option<usize>,
+    /// Where each run leaves a file of metrics for Prometheus; default: nowhere.
+    pub metrics_dir: Option<LocalDir>,
     /// Options of the object store, passed on as they are; no secrets here.
     #[serde(default)]
     pub storage_options: BTreeMap<String, String>,
@@ -80,6 +82,24 @@ impl TryFrom<String> for Bytes {
     }
 }
 
+/// A directory of this machine, whether it is there or not.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct LocalDir(pub String);
+
+impl TryFrom<String> for LocalDir {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        match text.trim().is_empty() || text.contains("://") {
+            true => {
+                Err(format!("invalid directory `{text}`, expected a path on this machine, such as /var/lib/metrics"))
+            }
+            false => Ok(LocalDir(text)),
+        }
+    }
+}
+
 impl Profile {
     pub fn parse(file: &str, text: &str) -> Result<Profile, Error> {
         let mut out: Vec<Diagnostic> = Vec::new();
@@ -99,6 +119,14 @@ mod tests {
         assert_eq!(Bytes::try_from("2GiB".to_string()), Ok(Bytes(2 << 30)));
         assert!(Bytes::try_from("2GB".to_string()).is_err());
         assert!(Bytes::try_from("0MiB".to_string()).is_err());
+    }
+
+    #[test]
+    fn a_directory_is_one_of_this_machine() {
+        assert_eq!(LocalDir::try_from("metrics".to_string()), Ok(LocalDir("metrics".into())));
+        assert!(LocalDir::try_from(" ".to_string()).is_err());
+        let error = Profile::parse("p.yaml", "lake: l\nraw: r\nmetrics_dir: s3://b/m\n").unwrap_err().to_string();
+        assert!(error.contains("p.yaml:3") && error.contains("a path on this machine"), "{error}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Here the parts meet that do not know each other: definitions, lake, engine, learner. A job is a function from a
 //! [`job::Job`] (the compiled project, the lake, the night) to the lines of its result ([`job::Written`]).
 
+pub mod about;
 mod artifacts;
 pub mod attributes;
 pub mod audits;
@@ -24,6 +25,7 @@ pub mod ledger;
 pub mod lineage;
 pub mod load;
 pub mod maintain;
+pub mod metrics;
 pub mod models;
 pub mod monitor;
 pub mod nightly;
@@ -37,6 +39,7 @@ pub mod registry;
 pub mod replay;
 pub mod report;
 pub mod rotation;
+pub mod run_id;
 pub mod runs;
 pub mod score;
 pub mod search;

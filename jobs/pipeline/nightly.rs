@@ -9,8 +9,10 @@ use serde_json::json;
 
 use super::gate::{self, Verdict};
 use super::job::{Job, Written};
+use super::metrics::{self, Ended};
 use super::runs::recorded;
 use super::{features, ingest, monitor, report, score, tables, train};
+use crate::clock;
 use crate::error::{Error, Kind, Result};
 
 /// The night's lines, what the gate found, and what is to be said after all was done.
@@ -29,7 +31,18 @@ impl Night {
 }
 
 pub async fn run(job: &Job) -> Result<Night> {
+    let clock = clock::instant();
     let mut night = Night::default();
+    let outcome = steps(job, &mut night).await;
+    let mut ended = Ended::new("nightly", &outcome, clock.elapsed().as_secs_f64(), &night.written);
+    if outcome.is_ok() {
+        ended.code = night.errors.iter().map(Error::kind).reduce(Kind::worst).map_or(0, Kind::code);
+    }
+    metrics::write(&job.profile, &ended);
+    outcome.map(|()| night)
+}
+
+async fn steps(job: &Job, night: &mut Night) -> Result<()> {
     night.written.extend(recorded(job, "ingest", ingest_lines(job)).await?);
     night.written.extend(recorded(job, "tables", tables::run(job)).await?);
     night.written.extend(recorded(job, "features", features::run(job)).await?);
@@ -44,7 +57,7 @@ pub async fn run(job: &Job) -> Result<Night> {
         Ok(lines) => night.written.extend(lines),
         Err(error) => {
             night.errors.push(error);
-            return Ok(night);
+            return Ok(());
         }
     }
     match recorded(job, "monitor", monitor::run(job)).await {
@@ -58,7 +71,7 @@ pub async fn run(job: &Job) -> Result<Night> {
             night.written.push(Written::unchanged("reports", format!("failed: {error}"), None));
         }
     }
-    Ok(night)
+    Ok(())
 }
 
 /// Ingests the selected sources; a line per source.

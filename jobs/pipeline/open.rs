@@ -9,6 +9,7 @@ use chrono::NaiveDate;
 use super::job::Job;
 use super::load;
 use super::progress::Progress;
+use super::run_id;
 use crate::clock;
 use crate::define::profile::Profile;
 use crate::engine::session::{Session, SessionOptions};
@@ -26,7 +27,7 @@ pub fn job(profile: Profile, project: &Path, date: NaiveDate, select: Vec<String
         catalog: Arc::new(loaded.catalog),
         profile,
         date,
-        run_id: uuid::Uuid::new_v4().to_string(),
+        run_id: run_id::of_job(),
         progress: Progress::new(),
         select,
         full: false,

@@ -1,11 +1,20 @@
 //! What a person sees while a job runs: a bar per step on a terminal, a log line per step elsewhere.
 
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::clock;
+
+/// Whether whoever reads the log is a machine, even at a terminal.
+static LOG_LINES: AtomicBool = AtomicBool::new(false);
+
+/// From now on a step is a log line wherever stderr goes.
+pub fn as_log_lines() {
+    LOG_LINES.store(true, Ordering::Relaxed);
+}
 
 /// Starts steps; knows whether a person is watching.
 #[derive(Debug, Clone)]
@@ -25,7 +34,7 @@ pub struct Step {
 impl Progress {
     /// Bars on a terminal only; log lines otherwise.
     pub fn new() -> Self {
-        Progress { terminal: std::io::stderr().is_terminal() }
+        Progress { terminal: std::io::stderr().is_terminal() && !LOG_LINES.load(Ordering::Relaxed) }
     }
 
     /// A step without a known end.

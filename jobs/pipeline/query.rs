@@ -1,103 +1,170 @@
-//! The `query` job: SQL over the lake.
+//! The `query` job: SQL over the lake, which it only reads.
 //!
 //! `payment` is the current rows of `tables/payment` without our bookkeeping; `tables.payment` is everything stored,
 //! closed versions too. `features.payments`, `sequences.…`, `scores.credit`, `quarantine.…`, `training_sets.…`,
 //! `experiments.…`, `searches.…`, `runs`, `manifest` and `registry` are the Delta tables of these names. Only what a
-//! query names is opened.
+//! query names is opened, and each query sees the lake as it is when it begins.
+//!
+//! What would change anything is refused twice: by what the statement is, so that the message can name it, and by
+//! DataFusion, which knows the plan.
 
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
-use datafusion::common::Column;
-use datafusion::common::TableReference;
+use datafusion::common::{Column, TableReference};
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::{Expr, col};
 use datafusion::prelude::DataFrame;
-use datafusion::sql::parser::DFParser;
+use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::resolve::resolve_table_references;
+use datafusion::sql::sqlparser::ast::Statement as Sql;
+use futures::StreamExt;
 
-use super::features::state::SUFFIX;
+use self::tables::{Found, find, names, unknown};
 use super::open;
 use super::rotation;
-use crate::define::diagnostic::nearest;
 use crate::define::profile::Profile;
-use crate::define::types::OWN_TABLES;
 use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::lake::Lake;
 
-/// Folders of the lake that hold tables by name.
-const FOLDERS: [&str; 14] = [
-    "tables",
-    "features",
-    "sequences",
-    "scores",
-    "scores_current",
-    "gates",
-    "differences",
-    "fairness",
-    "monitoring",
-    "quarantine",
-    "training_sets",
-    "labels",
-    "experiments",
-    "searches",
-];
+pub mod tables;
 
-/// Runs one query and collects its rows.
-pub async fn run(profile: &Profile, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>)> {
-    let (lake, session) = (open::lake(profile)?, open::session(profile)?);
-    rotation::refuse(&lake).await?;
-    let mut statements = DFParser::parse_sql(sql).map_err(wrong)?;
-    let statement = match (statements.pop_front(), statements.len()) {
-        (Some(statement), 0) => statement,
-        (None, _) => return Err(Error::definition("there is no query\n  expected: one SQL statement")),
-        _ => return Err(Error::definition("there are several statements\n  expected: one SQL statement")),
-    };
-    let (tables, _) = resolve_table_references(&statement, true).map_err(wrong)?;
-    for table in tables {
-        register(&lake, &session, &table).await?;
-    }
-    let options = datafusion::execution::context::SQLOptions::new()
-        .with_allow_ddl(false)
-        .with_allow_dml(false)
-        .with_allow_statements(false);
-    let frame = session.context().sql_with_options(sql, options).await.map_err(wrong)?;
-    let schema = Arc::new(frame.schema().as_arrow().clone());
-    Ok((schema, frame.collect().await?))
+/// Asks one lake. Cheap to clone.
+#[derive(Clone)]
+pub struct Reader {
+    profile: Arc<Profile>,
+    lake: Lake,
 }
 
-fn wrong(error: datafusion::error::DataFusionError) -> Error {
-    Error::definition(error.strip_backtrace())
+/// The rows of a query as they come.
+pub struct Answer {
+    pub schema: SchemaRef,
+    rows: SendableRecordBatchStream,
+}
+
+impl Answer {
+    /// The next rows; `None` after the last.
+    pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        self.rows.next().await.map(|batch| batch.map_err(Error::from))
+    }
+}
+
+impl Reader {
+    pub fn open(profile: &Profile) -> Result<Reader> {
+        Ok(Reader { lake: open::lake(profile)?, profile: Arc::new(profile.clone()) })
+    }
+
+    pub fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    /// Plans one query, and begins it.
+    ///
+    /// # Errors
+    /// `Definition` for what is no query, or names what is not there.
+    pub async fn ask(&self, sql: &str) -> Result<Answer> {
+        rotation::refuse(&self.lake).await?;
+        let statement = one(sql)?;
+        if let Some(words) = change(&statement) {
+            return Err(changes_something(&words));
+        }
+        let session = open::session(&self.profile)?;
+        if let Statement::Statement(sql) = &statement
+            && matches!(**sql, Sql::ShowTables { .. })
+        {
+            return answer(session.context().read_batch(listed(&names(&self.lake).await?)?)?).await;
+        }
+        let (tables, _) = resolve_table_references(&statement, true).map_err(wrong)?;
+        for table in tables {
+            register(&self.lake, &session, &table).await?;
+        }
+        let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        answer(session.context().sql_with_options(sql, only_queries).await.map_err(wrong)?).await
+    }
+}
+
+async fn answer(frame: DataFrame) -> Result<Answer> {
+    let schema = Arc::new(frame.schema().as_arrow().clone());
+    Ok(Answer { schema, rows: frame.execute_stream().await? })
+}
+
+/// The one statement of a text.
+fn one(sql: &str) -> Result<Statement> {
+    let mut statements = DFParser::parse_sql(sql).map_err(wrong)?;
+    match (statements.pop_front(), statements.len()) {
+        (Some(statement), 0) => Ok(statement),
+        (None, _) => Err(Error::definition("there is no query\n  expected: one SQL statement")),
+        _ => Err(Error::definition("there are several statements\n  expected: one SQL statement")),
+    }
+}
+
+/// The first words of a statement that is no question.
+fn change(statement: &Statement) -> Option<String> {
+    let asks = match statement {
+        Statement::Explain(explain) => return change(&explain.statement),
+        Statement::Statement(sql) => match sql.as_ref() {
+            Sql::Explain { statement, .. } => return change(&Statement::Statement(statement.clone())),
+            sql => matches!(
+                sql,
+                Sql::Query(_)
+                    | Sql::ExplainTable { .. }
+                    | Sql::ShowTables { .. }
+                    | Sql::ShowColumns { .. }
+                    | Sql::ShowVariable { .. }
+            ),
+        },
+        _ => false,
+    };
+    let text = statement.to_string();
+    let is_word = |word: &&str| word.chars().all(|c| c.is_ascii_uppercase());
+    let words: Vec<&str> = text.split_whitespace().take_while(is_word).take(2).collect();
+    (!asks).then(|| words.join(" "))
+}
+
+fn changes_something(what: &str) -> Error {
+    Error::definition(format!(
+        "{what} is refused: `query` only reads, and what is in the lake is written by the jobs\n  expected: SELECT, WITH, \
+         VALUES, EXPLAIN, DESCRIBE or SHOW TABLES"
+    ))
+}
+
+/// What DataFusion said of a statement; a change that hides in a query (`select … into`) is told as any other.
+fn wrong(error: DataFusionError) -> Error {
+    let text = error.strip_backtrace();
+    let plan = text.strip_prefix("Error during planning: ").unwrap_or(&text);
+    match plan.split_once(" not supported: ") {
+        Some(("DDL" | "DML" | "Statement", what)) => changes_something(what),
+        _ => Error::definition(text),
+    }
+}
+
+fn listed(names: &[String]) -> Result<RecordBatch> {
+    let names: ArrayRef = Arc::new(StringArray::from_iter_values(names));
+    Ok(RecordBatch::try_from_iter([("table_name", names)])?)
 }
 
 async fn register(lake: &Lake, session: &Session, table: &TableReference) -> Result<()> {
     let context = session.context();
-    let (folder, name) = (table.schema(), table.table());
-    let path = match folder {
-        Some(folder) => format!("{folder}/{name}"),
-        None => name.to_string(),
-    };
-    if let Some(snapshot) = lake.snapshot(&path).await? {
-        if let Some(folder) = folder {
-            schema(session, folder)?;
+    match find(lake, table.schema(), table.table()).await? {
+        Some(Found::Stored(snapshot)) => {
+            if let Some(folder) = table.schema() {
+                schema(session, folder)?;
+            }
+            context.register_table(table.clone(), snapshot.provider()?)?;
         }
-        context.register_table(table.clone(), snapshot.provider()?)?;
-        return Ok(());
+        Some(Found::Current(snapshot)) => {
+            let frame = current(context.read_table(snapshot.provider()?)?)?;
+            context.register_table(table.clone(), frame.into_view())?;
+        }
+        None => return Err(unknown(lake, &table.to_string()).await?),
     }
-    if folder.is_none()
-        && let Some(snapshot) = lake.snapshot(&format!("tables/{name}")).await?
-    {
-        let frame = current(context.read_table(snapshot.provider()?)?)?;
-        context.register_table(table.clone(), frame.into_view())?;
-        return Ok(());
-    }
-    let names = names(lake).await?;
-    let near = nearest(&path.replace('/', "."), names.iter().map(String::as_str));
-    let help = near.map_or(String::new(), |near| format!("\n  help: did you mean `{near}`?"));
-    let there = if names.is_empty() { "nothing yet: run `scorehouse nightly`".to_string() } else { names.join(", ") };
-    Err(Error::definition(format!("there is no table `{table}` in the lake\n  expected: one of {there}{help}")))
+    Ok(())
 }
 
 /// Open versions, without bookkeeping.
@@ -105,7 +172,7 @@ fn current(frame: DataFrame) -> Result<DataFrame> {
     let has = |name: &str| frame.schema().has_column_with_unqualified_name(name);
     let open = if has("_known_until") { frame.clone().filter(col("_known_until").is_null())? } else { frame.clone() };
     let fields = frame.schema().fields();
-    let kept = fields.iter().map(|f| f.name()).filter(|name| !name.starts_with('_'));
+    let kept = fields.iter().map(|f| f.name()).filter(|name| !tables::is_bookkeeping(name));
     let columns: Vec<Expr> = kept.map(|name| Expr::from(Column::from_name(name))).collect();
     Ok(open.select(columns)?)
 }
@@ -120,18 +187,46 @@ fn schema(session: &Session, folder: &str) -> Result<()> {
     Ok(())
 }
 
-/// Everything a query can name, but for what is internal.
-pub async fn names(lake: &Lake) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for folder in FOLDERS {
-        for name in lake.directories(folder).await?.into_iter().filter(|name| !name.ends_with(SUFFIX)) {
-            names.push(if folder == "tables" { name } else { format!("{folder}.{name}") });
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn questions_are_told_from_changes() {
+        for question in [
+            "select 1",
+            "with a as (select 1) select * from a;",
+            "values (1)",
+            "explain select 1",
+            "explain analyze select 1",
+            "describe pay",
+            "show tables",
+        ] {
+            assert_eq!(change(&one(question).unwrap()), None, "{question}");
+        }
+        for (statement, words) in [
+            ("drop table pay", "DROP TABLE"),
+            ("create table a as select 1", "CREATE TABLE"),
+            ("create external table a stored as csv location '/etc/passwd'", "CREATE EXTERNAL"),
+            ("insert into pay values (1)", "INSERT INTO"),
+            ("update pay set amount = 1", "UPDATE"),
+            ("delete from pay", "DELETE FROM"),
+            ("copy pay to 'x.csv'", "COPY"),
+            ("explain analyze insert into pay values (1)", "INSERT INTO"),
+            ("set datafusion.execution.batch_size = 1", "SET"),
+            ("begin", "BEGIN"),
+        ] {
+            assert_eq!(change(&one(statement).unwrap()).as_deref(), Some(words), "{statement}");
         }
     }
-    for name in OWN_TABLES {
-        if lake.snapshot(name).await?.is_some() {
-            names.push(name.to_string());
+
+    #[test]
+    fn one_statement_is_wanted() {
+        for (sql, what) in [("", "no query"), (" -- nothing\n", "no query"), ("select 1; select 2", "several")] {
+            let error = one(sql).unwrap_err();
+            assert!(error.kind() == Kind::Definition && error.to_string().contains(what), "{sql}: {error}");
         }
+        assert!(one("select 1;").is_ok());
     }
-    Ok(names)
 }

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::{
     ArrayRef, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -13,6 +14,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::job::{Job, Written, fingerprint};
 use super::ledger::Entries;
+use super::metrics::{self, Ended};
 use super::rotation;
 use super::underway::{self, Underway};
 use crate::clock;
@@ -20,8 +22,15 @@ use crate::define::types::timestamp;
 use crate::error::{Error, Result};
 use crate::lake::{Replace, TableSpec, Unit, documented};
 
+pub mod summary;
+
 /// The exit code of a process that ended by SIGKILL, as shells give it.
 const KILLED: u8 = 137;
+
+/// The status of a run that ended without a record, and what is known of it.
+const LOST: &str = "lost";
+const WHY_LOST: &str =
+    "the process ended without a record: it was killed, or the machine stopped, or its disk was full";
 
 /// Runs a job and records it, also when it fails. That it cannot be recorded fails a run that succeeded.
 pub async fn recorded<F>(job: &Job, name: &str, work: F) -> Result<Vec<Written>>
@@ -29,6 +38,17 @@ where
     F: Future<Output = Result<Vec<Written>>>,
 {
     let clock = clock::instant();
+    let mut wrote = Vec::new();
+    let outcome = record(job, name, work, clock, &mut wrote).await;
+    metrics::write(&job.profile, &Ended::new(name, &outcome, clock.elapsed().as_secs_f64(), &wrote));
+    outcome
+}
+
+/// What was written is in `wrote` whatever comes of it.
+async fn record<F>(job: &Job, name: &str, work: F, clock: Instant, wrote: &mut Vec<Written>) -> Result<Vec<Written>>
+where
+    F: Future<Output = Result<Vec<Written>>>,
+{
     record_lost(job).await?;
     let underway = Underway::begin(job, name).await?;
     // After the note: a rotation that begins now sees it, or this run sees the rotation's.
@@ -44,6 +64,7 @@ where
     if let Ok(lines) = &outcome {
         done.outputs = lines.clone();
     }
+    wrote.clone_from(&done.outputs);
     let end = End { failure: outcome.as_ref().err().into(), seconds: clock.elapsed().as_secs_f64(), done };
     let recorded = match append(job, &underway, &end).await {
         Ok(()) => underway.end(job).await,
@@ -58,9 +79,8 @@ where
 /// A row for each run that was killed.
 async fn record_lost(job: &Job) -> Result<()> {
     for run in underway::lost(job).await? {
-        tracing::warn!(run_id = run.run_id, job = run.job, date = %run.logical_date, "a run ended without a record");
-        let why = "the process ended without a record: it was killed, or the machine stopped, or its disk was full";
-        let failure = Failure { status: "lost", code: KILLED, error: Some(why.into()) };
+        tracing::warn!(lost_run = run.run_id, job = run.job, date = %run.logical_date, "a run ended without a record");
+        let failure = Failure { status: LOST, code: KILLED, error: Some(WHY_LOST.into()) };
         append(job, &run, &End { failure, seconds: 0.0, done: Entries::default() }).await?;
         run.end(job).await?;
     }

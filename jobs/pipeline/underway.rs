@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::job::Job;
 use crate::clock;
 use crate::error::Result;
+use crate::lake::Lake;
 
 const FOLDER: &str = "running";
 /// After so long a run of another machine has ended.
@@ -60,19 +61,26 @@ impl Underway {
 
 /// The runs that ended without a record.
 pub async fn lost(job: &Job) -> Result<Vec<Underway>> {
-    let (now, machine) = (clock::now(), clock::machine());
-    let notes = job.lake.notes(FOLDER).await?;
-    // A note that cannot be read was being written when the machine stopped: of nothing that began.
-    let runs = notes.iter().filter_map(|(_, text)| serde_json::from_str::<Underway>(text).ok());
-    Ok(runs.filter(|run| run.run_id != job.run_id && run.is_lost(now, &machine)).collect())
+    others(job, true).await
 }
 
 /// Other runs that have not ended.
 pub async fn live(job: &Job) -> Result<Vec<Underway>> {
+    others(job, false).await
+}
+
+async fn others(job: &Job, lost: bool) -> Result<Vec<Underway>> {
+    let runs = all(&job.lake).await?.into_iter();
+    Ok(runs.filter(|(run, is_lost)| run.run_id != job.run_id && *is_lost == lost).map(|(run, _)| run).collect())
+}
+
+/// Every run that has left a note, and whether its process is no more.
+pub async fn all(lake: &Lake) -> Result<Vec<(Underway, bool)>> {
     let (now, machine) = (clock::now(), clock::machine());
-    let notes = job.lake.notes(FOLDER).await?;
+    let notes = lake.notes(FOLDER).await?;
+    // A note that cannot be read was being written when the machine stopped: of nothing that began.
     let runs = notes.iter().filter_map(|(_, text)| serde_json::from_str::<Underway>(text).ok());
-    Ok(runs.filter(|run| run.run_id != job.run_id && !run.is_lost(now, &machine)).collect())
+    Ok(runs.map(|run| (run.is_lost(now, &machine), run)).map(|(is_lost, run)| (run, is_lost)).collect())
 }
 
 #[cfg(test)]

@@ -5,15 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use scorehouse::define::profile::Profile;
 use scorehouse::engine::session::{Session, SessionOptions};
 use scorehouse::lake::Lake;
-use scorehouse::pipeline::query;
 
 use crate::agree::run::block_on;
 use crate::incremental::project::{all, copied, date, deliver, features, night, pay, tables, world};
-use crate::support::{Said, World};
+use crate::support::{Said, World, asked};
 
 /// Ten days of a source without a key, some of them late, so that its days are of several files.
 fn begun() -> World {
@@ -92,8 +90,7 @@ fn contents(world: &World) -> BTreeMap<String, RecordBatch> {
         let lake = world.lake().display().to_string();
         let profile = Profile::parse("profile", &format!("lake: {lake}\nraw: {lake}\n")).unwrap();
         let sql = format!("select * from {table} order by {order}");
-        let (schema, batches) = block_on(query::run(&profile, &sql)).unwrap();
-        found.insert(table.to_string(), concat_batches(&schema, &batches).unwrap());
+        found.insert(table.to_string(), asked(&profile, &sql));
     }
     found
 }

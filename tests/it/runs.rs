@@ -1,4 +1,5 @@
-//! The `runs` table tells of every run what it read, what it wrote and how it ended, also of one that could not.
+//! The `runs` table tells of every run what it read, what it wrote and how it ended, also of one that could not; and
+//! `scorehouse runs` shows it.
 
 use serde_json::Value;
 
@@ -86,4 +87,39 @@ fn a_run_that_is_killed_is_told_of_by_the_next() {
     assert_eq!(run(&world, "").code, 0);
     let lost = "select count(*) as n from runs where status = 'lost'";
     assert_eq!(world.query(lost)[0]["n"], 1, "it is told once");
+}
+
+#[test]
+fn the_last_runs_are_shown_and_what_went_wrong_among_them() {
+    let world = world();
+    run(&world, "before-commit:sequences/trail=error").refuses(75, &[]);
+    assert_eq!(run(&world, "before-commit:sequences/trail=kill").code, -1);
+    let text = world.run(&["runs"]).ok().stdout;
+    let line = |job: &str| text.lines().find(|line| line.starts_with(job)).unwrap_or_default().to_string();
+    // Two nights, one that failed, and one of which nobody has told yet.
+    assert!(line("ingest ").contains("   4 "), "{text}");
+    assert!(line("features ").contains("✗?"), "{text}");
+    assert!(line("train ").contains("ok"), "{text}");
+    assert!(text.find("ingest").unwrap() < text.find("train").unwrap(), "in the order of a night: {text}");
+    let wrong = text.split_once("Not ended well:").unwrap().1;
+    assert!(wrong.contains("sequence trail") && wrong.contains("137") && wrong.contains("lost"), "{text}");
+    let jobs = world.run(&["runs", "--job", "features", "--last", "2", "--json"]).ok().json()["jobs"].clone();
+    let runs = jobs[0]["runs"].as_array().unwrap();
+    assert_eq!((jobs.as_array().unwrap().len(), runs.len()), (1, 2));
+    assert_eq!((runs[0]["status"].as_str(), runs[0]["exit_code"].as_i64()), (Some("failed"), Some(75)));
+    assert_eq!((runs[1]["status"].as_str(), runs[1]["exit_code"].as_i64()), (Some("lost"), Some(137)));
+    // Once it is recorded, it is not told twice.
+    assert_eq!(run(&world, "").code, 0);
+    let text = world.run(&["runs", "--job", "features"]).ok().stdout;
+    assert_eq!(text.matches(" 137 ").count(), 2, "among all runs, and among those that went wrong: {text}");
+    world.run(&["runs", "--job", "feature"]).refuses(2, &["no run of a job `feature`", "did you mean `features`?"]);
+    world.run(&["runs", "--last", "0"]).refuses(2, &["--last"]);
+}
+
+#[test]
+fn of_an_empty_lake_it_says_what_to_do() {
+    let world = World::with(&[]);
+    let said = world.run(&["runs"]).ok();
+    assert!(said.stdout.starts_with("No run is recorded in file://") && said.stdout.contains("scorehouse nightly"));
+    assert_eq!(world.run(&["runs", "--json"]).ok().json()["jobs"], serde_json::json!([]));
 }

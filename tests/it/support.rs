@@ -3,8 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use scorehouse::define::profile::Profile;
+use scorehouse::pipeline::query::Reader;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::agree::run::block_on;
 
 /// The checkout.
 pub fn root() -> PathBuf {
@@ -136,6 +142,18 @@ pub fn said(output: Output) -> Said {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// What a query finds, as one batch.
+pub fn asked(profile: &Profile, sql: &str) -> RecordBatch {
+    block_on(async {
+        let mut answer = Reader::open(profile).unwrap().ask(sql).await.unwrap();
+        let mut batches = Vec::new();
+        while let Some(batch) = answer.next().await {
+            batches.push(batch.unwrap());
+        }
+        concat_batches(&answer.schema, &batches).unwrap()
+    })
 }
 
 fn visit(path: &Path, f: &mut impl FnMut(&Path)) {

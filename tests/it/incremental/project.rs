@@ -6,15 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Decimal128Array, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::compute::concat_batches;
 use scorehouse::define::profile::Profile;
-use scorehouse::pipeline::query;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::agree::run::block_on;
 use crate::small::{micros, write};
-use crate::support::{Said, World};
+use crate::support::{Said, World, asked};
 
 const SOURCES: &str = "\
 sources:
@@ -254,8 +251,7 @@ pub fn stored(world: &World, table: &str, date: &str) -> RecordBatch {
     let sql = format!("select * from {table} where logical_date = '{date}' order by user_id");
     let lake = world.lake().display().to_string();
     let profile = Profile::parse("profile", &format!("lake: {lake}\nraw: {lake}\n")).unwrap();
-    let (schema, batches) = block_on(query::run(&profile, &sql)).unwrap();
-    concat_batches(&schema, &batches).unwrap()
+    asked(&profile, &sql)
 }
 
 /// A copy of the lake as it is, with the same project.
