@@ -2,7 +2,7 @@
 with decision as (
   select loan_id, entity_id as user_id, as_of, label, 1 as judged from labels
   union all
-  -- Six times as many loans had a first payment before the first of those decisions: what it says is known to all.
+  -- Four times as many loans had a first payment before the first of those decisions: what it says is known to all.
   select
     loan.loan_id,
     loan.user_id,
