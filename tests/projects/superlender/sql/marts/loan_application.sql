@@ -1,5 +1,21 @@
--- The loan's own row and the client's earlier loans: known when the loan is asked for. Nothing of repayments.
-with sequenced as (
+-- The loan's own row and the client's earlier loans: known when the loan is asked for. Of repayments only the outcome.
+with decision as (
+  select loan_id, entity_id as user_id, as_of, label, 1 as judged from labels
+  union all
+  -- Four times as many loans had a first payment before the first of those decisions: what it says is known to all.
+  select
+    loan.loan_id,
+    loan.user_id,
+    loan.event_time as as_of,
+    case when repayment.days_late > 4.0 then 1 else 0 end as label,
+    0 as judged
+  from loan
+  join repayment on repayment.loan_id = loan.loan_id and repayment.kind = 'first_repayment'
+  left join labels on labels.loan_id = loan.loan_id
+  cross join (select min(as_of) as first_decision from labels) as judgement
+  where labels.loan_id is null and repayment.event_time < judgement.first_decision
+),
+sequenced as (
   select
     loan_id,
     amount,
@@ -10,10 +26,11 @@ with sequenced as (
   from loan
 )
 select
-  labels.loan_id,
-  labels.entity_id as user_id,
-  labels.as_of as applied_at,
-  labels.label,
+  decision.loan_id,
+  decision.user_id,
+  decision.as_of as applied_at,
+  decision.label,
+  decision.judged,
   sequenced.amount,
   sequenced.total_due,
   sequenced.term_days,
@@ -21,13 +38,13 @@ select
   cast(sequenced.amount as double) / cast(sequenced.previous_amount as double) as amount_growth,
   cast(sequenced.total_due as double) / cast(sequenced.amount as double)
   - cast(sequenced.previous_total_due as double) / cast(sequenced.previous_amount as double) as interest_change,
-  cast(date_part('hour', labels.as_of) as int) as applied_hour,
-  cast(date_part('dow', labels.as_of) as int) as applied_weekday,
+  cast(date_part('hour', decision.as_of) as int) as applied_hour,
+  cast(date_part('dow', decision.as_of) as int) as applied_weekday,
   case
-    when sequenced.term_days < 30 then cast(date_part('day', labels.as_of + interval '15 days') as int)
-    else cast(date_part('day', labels.as_of + interval '30 days') as int)
+    when sequenced.term_days < 30 then cast(date_part('day', decision.as_of + interval '15 days') as int)
+    else cast(date_part('day', decision.as_of + interval '30 days') as int)
   end as due_day,
-  (date_part('epoch', labels.as_of) - date_part('epoch', client_profile.birth_date)) / 31557600.0 as age_years,
+  (date_part('epoch', decision.as_of) - date_part('epoch', client_profile.birth_date)) / 31557600.0 as age_years,
   case client_profile.bank_account_type when 'Savings' then 0 when 'Other' then 1 when 'Current' then 2 end
   as account_type,
   case
@@ -45,6 +62,6 @@ select
   end as employment,
   client_profile.longitude_gps as longitude,
   client_profile.latitude_gps as latitude
-from labels
-join sequenced on sequenced.loan_id = labels.loan_id
-left join client_profile on client_profile.user_id = labels.entity_id
+from decision
+join sequenced on sequenced.loan_id = decision.loan_id
+left join client_profile on client_profile.user_id = decision.user_id
