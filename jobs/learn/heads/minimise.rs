@@ -50,7 +50,7 @@ pub fn lbfgs(function: &dyn Smooth, start: Vec<f64>, steps: u32, tolerance: f64)
     );
     let (_, gradient) = function.value_and_gradient(&found);
     let length = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
-    if !out_of_steps && !(length <= short.max(tolerance)) {
+    if !out_of_steps && (length.is_nan() || length > short.max(tolerance)) {
         return Err(Error::data(format!(
             "the loss has no minimum that can be found (its gradient is {length:e} long after {taken} steps)"
         )));
