@@ -46,7 +46,7 @@ pub struct Learning {
 }
 
 pub fn train(asked: &Learning) -> Result<(), Failure> {
-    let began = Instant::now();
+    let began = scorehouse::clock::instant();
     let reader = open(&asked.rows, |_| true)?;
     let batches = reader.collect::<Result<Vec<_>, _>>()?;
     let schema = batches.first().ok_or("no rows")?.schema();
@@ -107,7 +107,7 @@ pub fn train(asked: &Learning) -> Result<(), Failure> {
 }
 
 pub fn score(asked: &Learning) -> Result<(), Failure> {
-    let began = Instant::now();
+    let began = scorehouse::clock::instant();
     let files = std::fs::read_dir(&asked.model)?
         .map(|entry| {
             let entry = entry?;
