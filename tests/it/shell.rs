@@ -28,11 +28,10 @@ struct Terminal {
 impl Terminal {
     fn open(world: &World, arguments: &[&str]) -> Terminal {
         let (mut keyboard, mut terminal) = (0, 0);
-        let mut size = libc::winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = libc::winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
         // SAFETY: openpty fills two integers that we own, and reads a size that we own.
-        let opened = unsafe {
-            libc::openpty(&mut keyboard, &mut terminal, std::ptr::null_mut(), std::ptr::null_mut(), &mut size)
-        };
+        let opened =
+            unsafe { libc::openpty(&mut keyboard, &mut terminal, std::ptr::null_mut(), std::ptr::null_mut(), &size) };
         assert_eq!(opened, 0, "no pseudo-terminal");
         // SAFETY: both were just opened, and belong to nobody else.
         let (keys, terminal) = unsafe { (File::from_raw_fd(keyboard), OwnedFd::from_raw_fd(terminal)) };
