@@ -40,11 +40,7 @@ def main(arguments: argparse.Namespace) -> int:
             return 1
         results = contest(entrants, None, arguments.repeat, arguments.timeout, arguments.work)
         notes = f"`make bench-learning`, turns: {arguments.repeat}, threads: {arguments.threads}."
-        section = report.section(title, notes, results)
-        print(section, flush=True)
-        if arguments.results:
-            with arguments.results.open("a") as file:
-                file.write(f"\n{section}")
+        report.publish(report.section(title, notes, results), arguments.results)
     return 0
 
 

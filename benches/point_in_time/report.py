@@ -1,6 +1,7 @@
 """The results of a contest as a section of RESULTS.md."""
 
 import statistics
+from pathlib import Path
 
 from contest import Result, ratio
 
@@ -15,6 +16,14 @@ def section(title: str, notes: str, results: list[Result]) -> str:
     if parts:
         lines += ["", f"Of Scorehouse's last turn: {', '.join(parts)}."]
     return "\n".join(lines) + "\n"
+
+
+def publish(section: str, results: Path | None) -> None:
+    """Prints a section, and appends it to a file where one is named."""
+    print(section, flush=True)
+    if results:
+        with results.open("a") as file:
+            file.write(f"\n{section}")
 
 
 def row(result: Result, measure: Result | None) -> str:

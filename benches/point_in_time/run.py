@@ -58,11 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
         results = contest(entrants, key, arguments.repeat, arguments.timeout, arguments.work)
         if results is None:
             return 1
-        section = report.section(title, notes, results)
-        print(section, flush=True)
-        if arguments.results:
-            with arguments.results.open("a") as file:
-                file.write(f"\n{section}")
+        report.publish(report.section(title, notes, results), arguments.results)
     return 0
 
 

@@ -16,6 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::common::LogFormat;
+use super::output::cut;
 use crate::clock;
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::progress;
@@ -80,9 +81,7 @@ pub fn failure(error: &Error) {
 /// A failure in one line.
 pub fn last_line(code: u8, text: &str) {
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
-    let cut: String = line.chars().take(LONGEST).collect();
-    let more = if cut.len() < line.len() { "…" } else { "" };
-    eprintln!("scorehouse: exit code {code}: {cut}{more}");
+    eprintln!("scorehouse: exit code {code}: {}", cut(line, LONGEST));
 }
 
 fn name(kind: Kind) -> &'static str {

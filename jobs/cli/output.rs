@@ -90,6 +90,12 @@ pub fn columns(head: &[&str], rows: impl Iterator<Item = Vec<String>>, numbers: 
     text
 }
 
+/// A text of at most so many characters; a mark says that there was more.
+pub fn cut(text: &str, characters: usize) -> String {
+    let cut: String = text.chars().take(characters).collect();
+    if cut.len() < text.len() { format!("{cut}…") } else { cut }
+}
+
 /// Writes to stdout; a reader that has gone is no error.
 pub fn print(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();

@@ -87,8 +87,7 @@ fn table(jobs: &[JobRuns]) -> String {
 /// A line per run, the newest first.
 fn runs(jobs: &[JobRuns]) -> String {
     let line = |run: &Run| {
-        let code = run.exit_code.map_or_else(String::new, |code| code.to_string());
-        let mut cells = vec![run.logical_date.to_string(), started(run), run.status.clone(), code];
+        let mut cells = vec![run.logical_date.to_string(), started(run), run.status.clone(), code(run)];
         cells.extend(figures(run));
         cells.push(run.run_id.clone());
         cells
@@ -106,17 +105,14 @@ fn failures(jobs: &[JobRuns]) -> String {
     wrong.sort_by_key(|(_, run)| std::cmp::Reverse(run.started_at));
     let line = |(job, run): (&str, &Run)| {
         let said = run.error.as_deref().and_then(|error| error.lines().next()).unwrap_or_default();
-        let cut: String = said.chars().take(SHOWN).collect();
-        let error = if cut.len() < said.len() { format!("{cut}…") } else { cut };
-        let code = run.exit_code.map_or_else(String::new, |code| code.to_string());
         vec![
             started(run),
             job.to_string(),
             run.logical_date.to_string(),
             run.status.clone(),
-            code,
+            code(run),
             run.run_id.clone(),
-            error,
+            output::cut(said, SHOWN),
         ]
     };
     let head = ["started", "job", "night", "status", "exit code", "run", "error"];
@@ -138,6 +134,10 @@ fn figures(run: &Run) -> [String; 4] {
 
 fn started(run: &Run) -> String {
     run.started_at.format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+fn code(run: &Run) -> String {
+    run.exit_code.map_or_else(String::new, |code| code.to_string())
 }
 
 fn some(count: usize) -> String {

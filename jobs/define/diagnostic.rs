@@ -103,6 +103,11 @@ pub fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
+/// What to add to an error about a name, where another is much like it: a line of help, or nothing.
+pub fn did_you_mean<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(found, names).map_or_else(String::new, |near| format!("\n  help: did you mean `{near}`?"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

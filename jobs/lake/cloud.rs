@@ -1,9 +1,9 @@
 //! From a URL and the profile's options to an object store in the cloud.
 //!
-//! S3 is always in; Google's and Azure's are features of the build, on by default. Settings come in three layers, each over the one
-//! before: the defaults below, the provider's own environment variables (`AWS_REGION`, `AWS_ENDPOINT_URL`, …), and the
-//! profile's `storage_options` and `storage_secrets`. Their names are object_store's, with or without the provider's
-//! prefix: `aws_region` or `region`. Two more say how often and for how long a request is tried again.
+//! S3 is always in; Google's and Azure's are features of the build, on by default. Settings come in three layers, each
+//! over the one before: the defaults below, the provider's own environment variables (`AWS_REGION`, `AWS_ENDPOINT_URL`,
+//! …), and the profile's `storage_options` and `storage_secrets`. Their names are object_store's, with or without the
+//! provider's prefix: `aws_region` or `region`. Two more say how often and for how long a request is tried again.
 
 use std::collections::HashMap;
 use std::str::FromStr;

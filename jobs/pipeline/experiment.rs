@@ -78,8 +78,7 @@ async fn shown(job: &Job, comparison: Comparison, line: Written) -> Result<(Comp
 fn named<'a>(job: &'a Job, name: &str) -> Result<&'a Experiment> {
     job.project.experiments.get(name).ok_or_else(|| {
         let known: Vec<&str> = job.project.experiments.keys().map(String::as_str).collect();
-        let near = diagnostic::nearest(name, known.iter().copied());
-        let help = near.map_or(String::new(), |near| format!("\n  help: did you mean `{near}`?"));
+        let help = diagnostic::did_you_mean(name, known.iter().copied());
         let there = match known.is_empty() {
             true => "a file models/experiments/NAME.yaml".to_string(),
             false => format!("one of {}", known.join(", ")),

@@ -25,7 +25,7 @@ use super::progress::thousands;
 use super::training_set::{self, TrainingSet};
 use crate::clock;
 use crate::define::Model;
-use crate::define::diagnostic::nearest;
+use crate::define::diagnostic::did_you_mean;
 use crate::define::inputs::glob;
 use crate::engine::session::Session;
 use crate::error::{Context, Error, Result};
@@ -69,7 +69,7 @@ pub async fn last_night(job: &Job) -> Result<NaiveDate> {
 pub fn check_models(job: &Job, names: &[String]) -> Result<()> {
     let defined = || job.project.models.keys().map(String::as_str);
     let Some(unknown) = names.iter().find(|name| !defined().any(|model| glob(name, model))) else { return Ok(()) };
-    let help = nearest(unknown, defined()).map_or_else(String::new, |near| format!("\n  help: did you mean `{near}`?"));
+    let help = did_you_mean(unknown, defined());
     let expected = defined().collect::<Vec<_>>().join(", ");
     Err(Error::definition(format!("there is no model `{unknown}`\n  expected: one of {expected}{help}")))
 }

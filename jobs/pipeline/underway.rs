@@ -80,7 +80,11 @@ pub async fn all(lake: &Lake) -> Result<Vec<(Underway, bool)>> {
     let notes = lake.notes(FOLDER).await?;
     // A note that cannot be read was being written when the machine stopped: of nothing that began.
     let runs = notes.iter().filter_map(|(_, text)| serde_json::from_str::<Underway>(text).ok());
-    Ok(runs.map(|run| (run.is_lost(now, &machine), run)).map(|(is_lost, run)| (run, is_lost)).collect())
+    let judged = |run: Underway| {
+        let is_lost = run.is_lost(now, &machine);
+        (run, is_lost)
+    };
+    Ok(runs.map(judged).collect())
 }
 
 #[cfg(test)]

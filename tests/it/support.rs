@@ -156,7 +156,8 @@ pub fn asked(profile: &Profile, sql: &str) -> RecordBatch {
     })
 }
 
-fn visit(path: &Path, f: &mut impl FnMut(&Path)) {
+/// Every file below a directory.
+pub fn visit(path: &Path, f: &mut impl FnMut(&Path)) {
     let Ok(entries) = std::fs::read_dir(path) else { return };
     for entry in entries {
         let path = entry.unwrap().path();

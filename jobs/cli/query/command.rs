@@ -1,8 +1,9 @@
 //! The shell's own commands: lines that begin with a backslash.
 
-use crate::error::{Error, Result};
+use clap::ValueEnum;
 
 use super::format::Format;
+use crate::error::{Error, Result};
 
 /// Name, arguments, and what it does.
 pub const COMMANDS: [(&str, &str, &str); 7] = [
@@ -14,9 +15,6 @@ pub const COMMANDS: [(&str, &str, &str); 7] = [
     ("?", "", "this list"),
     ("q", "", "leave (also Ctrl-D)"),
 ];
-
-/// Formats that can follow each other in one place.
-pub const FORMATS: [&str; 3] = ["table", "csv", "json"];
 
 /// What is asked of the shell.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,14 +61,15 @@ pub fn parse(line: &str) -> Result<Command> {
 }
 
 fn format(name: &str) -> Result<Format> {
-    match name {
-        "table" => Ok(Format::Table),
-        "csv" => Ok(Format::Csv),
-        "json" => Ok(Format::Json),
-        "parquet" => Err(Error::definition(
+    match Format::from_str(name, false) {
+        Ok(Format::Parquet) => Err(Error::definition(
             "Parquet is no text\n  help: scorehouse query \"select …\" --format parquet --output FILE",
         )),
-        other => Err(Error::definition(format!("there is no format {other}\n  expected: {}", FORMATS.join(", ")))),
+        Ok(format) => Ok(format),
+        Err(_) => {
+            let expected = Format::texts().join(", ");
+            Err(Error::definition(format!("there is no format {name}\n  expected: {expected}")))
+        }
     }
 }
 

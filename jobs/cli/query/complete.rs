@@ -9,6 +9,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Helper};
 
 use super::command::{self, COMMANDS};
+use super::format::Format;
 use super::statement::{is_blank, split};
 use crate::pipeline::query::tables::Catalogue;
 
@@ -159,7 +160,7 @@ impl Typist {
         let choices: Vec<String> = match typed[..begin].trim() {
             "" => COMMANDS.iter().map(|(name, _, _)| format!("\\{name}")).collect(),
             "\\d" => self.catalogue.known().into_keys().collect(),
-            "\\format" => command::FORMATS.map(String::from).to_vec(),
+            "\\format" => Format::texts(),
             "\\timing" => vec!["on".into(), "off".into()],
             _ => Vec::new(),
         };

@@ -37,6 +37,17 @@ pub enum Format {
 }
 
 impl Format {
+    /// By this name it is chosen.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default()
+    }
+
+    /// Names of formats that can follow each other in one place.
+    pub fn texts() -> Vec<String> {
+        let texts = Format::value_variants().iter().filter(|format| **format != Format::Parquet);
+        texts.map(|format| format.name()).collect()
+    }
+
     /// What the name of a file asks for.
     pub fn of_file(path: &Path) -> Option<Format> {
         match path.extension()?.to_str()? {

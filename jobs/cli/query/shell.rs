@@ -24,6 +24,7 @@ use super::statement::split;
 use crate::clock;
 use crate::define::profile::Profile;
 use crate::error::{Error, Result};
+use crate::pipeline::about::VERSION;
 use crate::pipeline::progress::thousands;
 use crate::pipeline::query::tables::{self, Catalogue};
 use crate::pipeline::query::{Answer, Reader};
@@ -73,7 +74,7 @@ pub async fn run(profile: &Profile, settings: Settings) -> Result<()> {
     let mut editor = editor(catalogue)?;
     let mut history = History::new(profile);
     history.load(&mut editor);
-    output::print(&format!("Scorehouse {}: \\? for help, \\q to leave\n", env!("CARGO_PKG_VERSION")))?;
+    output::print(&format!("Scorehouse {}: \\? for help, \\q to leave\n", VERSION))?;
     loop {
         let line = match editor.readline(PROMPT) {
             Ok(line) => line,
@@ -154,7 +155,7 @@ impl Shell {
                 let head = ["column", "type", "", "comment"];
                 output::print(&output::columns(&head, columns.into_iter().map(line), &[]))?;
             }
-            Command::Format(None) => output::print(&format!("The format is {}.\n", name(self.format)))?,
+            Command::Format(None) => output::print(&format!("The format is {}.\n", self.format.name()))?,
             Command::Format(Some(format)) => self.format = format,
             Command::Output(None) => self.redirect_no_more()?,
             Command::Output(Some(file)) => self.redirect(home(&file))?,
@@ -258,15 +259,6 @@ async fn answer(reader: &Reader, sql: &str, send: mpsc::Sender<Part>) -> Result<
         wanted = send.send(Part::Rows(batch?)).await.is_ok();
     }
     Ok(())
-}
-
-fn name(format: Format) -> &'static str {
-    match format {
-        Format::Table => "table",
-        Format::Csv => "csv",
-        Format::Json => "json",
-        Format::Parquet => "parquet",
-    }
 }
 
 /// `~/x` as the user's shell would have it.

@@ -31,26 +31,27 @@ const STEP: (f64, f64) = (1e-20, 1e20);
 ///
 /// `Data` error where the function has no minimum that can be found.
 pub fn lbfgs(function: &dyn Smooth, start: Vec<f64>, steps: u32, tolerance: f64) -> Result<(Vec<f64>, u32)> {
-    let short = SHORT * (1.0 + function.value_and_gradient(&start).0.abs());
+    let failed = |why: Stopped| Error::data(format!("the loss cannot be minimised: {why}"));
+    let problem = Remembered { function, last: RefCell::default() };
+    let short = SHORT * (1.0 + problem.with(&start, |point| point.value.abs()).map_err(failed)?);
     let result = LBFGS::<_, Vec<f64>, Vec<f64>, f64>::new(line_search()?, MEMORY)
         .with_tolerance_grad(tolerance)
         .and_then(|solver| {
-            let problem = Remembered { function, last: RefCell::default() };
             let state = |state: argmin::core::IterState<_, _, (), (), (), f64>| {
                 state.param(start).max_iters(u64::from(steps.max(1)))
             };
-            Executor::new(problem, solver).configure(state).ctrlc(false).run()
+            Executor::new(&problem, solver).configure(state).ctrlc(false).run()
         })
-        .map_err(|why| Error::data(format!("the loss cannot be minimised: {why}")))?;
+        .map_err(failed)?;
     let taken = u32::try_from(result.state.get_iter()).unwrap_or(steps).max(1);
     let found = result.state.get_best_param().cloned().unwrap_or_default();
     let out_of_steps = matches!(
         result.state.get_termination_status(),
         TerminationStatus::Terminated(TerminationReason::MaxItersReached)
     );
-    let (_, gradient) = function.value_and_gradient(&found);
-    let length = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
-    if !out_of_steps && (length.is_nan() || length > short.max(tolerance)) {
+    let length = |point: &Point| point.gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+    let length = problem.with(&found, length).map_err(failed)?;
+    if !out_of_steps && length > short.max(tolerance) {
         return Err(Error::data(format!(
             "the loss has no minimum that can be found (its gradient is {length:e} long after {taken} steps)"
         )));
@@ -88,7 +89,7 @@ impl Remembered<'_> {
     }
 }
 
-impl CostFunction for Remembered<'_> {
+impl CostFunction for &Remembered<'_> {
     type Param = Vec<f64>;
     type Output = f64;
 
@@ -97,7 +98,7 @@ impl CostFunction for Remembered<'_> {
     }
 }
 
-impl Gradient for Remembered<'_> {
+impl Gradient for &Remembered<'_> {
     type Param = Vec<f64>;
     type Gradient = Vec<f64>;
 

@@ -22,7 +22,7 @@ use super::inspect::{self, Inspected};
 use super::manifest::{Entry, INFO, Manifest, Seen};
 use super::quarantine::{self, Bad, BadRows};
 use super::rows::{RowReader, Rows};
-use super::versions::{Incoming, Layout, Merged, Stopped, merge};
+use super::versions::{Counts, Incoming, Layout, Merged, Stopped, merge};
 use super::{Known, KnownFrom, Night, SourceReport};
 use crate::define::Source;
 use crate::define::identity::is_identifier;
@@ -416,10 +416,7 @@ impl<'a> Loader<'a> {
         while let Some((day, merged)) = merged.try_next().await? {
             let Merged { rows, counts, arrived: keys } = merged.map_err(|stopped| conflict(stopped, files))?;
             arrived.note(day, keys);
-            for (file, counts) in counts.into_iter().enumerate() {
-                files[file].written += counts.written;
-                files[file].duplicate += counts.duplicate;
-            }
+            count(files, &counts);
             if let Some(rows) = rows {
                 writer.write(&rows).await?;
                 changed.push(day);
@@ -507,6 +504,14 @@ fn present(base: &Snapshot) -> BTreeMap<i32, u64> {
         .into_iter()
         .filter_map(|(partition, rows)| Some((partition.parse::<NaiveDate>().ok()?.to_epoch_days(), rows)));
     days.collect()
+}
+
+/// Adds to what each file brought.
+fn count(files: &mut [File], counts: &[Counts]) {
+    for (file, counts) in files.iter_mut().zip(counts) {
+        file.written += counts.written;
+        file.duplicate += counts.duplicate;
+    }
 }
 
 fn partition_name(day: i32) -> String {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::define::diagnostic::nearest;
+use crate::define::diagnostic::did_you_mean;
 use crate::define::types::{OWN_TABLES, type_name};
 use crate::error::{Error, Result};
 use crate::lake::{COMMENT, Lake, Snapshot};
@@ -55,8 +55,7 @@ pub(super) fn is_bookkeeping(column: &str) -> bool {
 /// The error for a table that is not there.
 pub(super) async fn unknown(lake: &Lake, table: &str) -> Result<Error> {
     let names = names(lake).await?;
-    let near = nearest(table, names.iter().map(String::as_str));
-    let help = near.map_or(String::new(), |near| format!("\n  help: did you mean `{near}`?"));
+    let help = did_you_mean(table, names.iter().map(String::as_str));
     let there = if names.is_empty() { "nothing yet: run `scorehouse nightly`".to_string() } else { names.join(", ") };
     Ok(Error::definition(format!("there is no table `{table}` in the lake\n  expected: one of {there}{help}")))
 }

@@ -12,7 +12,7 @@ use super::super::query::Reader;
 use super::super::underway::{self, Underway};
 use super::{KILLED, LOST};
 use crate::clock;
-use crate::define::diagnostic::nearest;
+use crate::define::diagnostic::did_you_mean;
 use crate::error::{Error, Result};
 
 /// In the order of a night; others follow by name.
@@ -75,8 +75,7 @@ pub async fn last(reader: &Reader, job: Option<&str>, last: usize) -> Result<Vec
         && !jobs.contains_key(job)
     {
         let names: Vec<&str> = jobs.keys().map(String::as_str).collect();
-        let help = nearest(job, names.iter().copied()).map(|near| format!("\n  help: did you mean `{near}`?"));
-        let (help, names) = (help.unwrap_or_default(), names.join(", "));
+        let (help, names) = (did_you_mean(job, names.iter().copied()), names.join(", "));
         return Err(Error::definition(format!(
             "no run of a job `{job}` is recorded\n  expected: one of {names}{help}"
         )));

@@ -1,7 +1,7 @@
 //! SIGKILL at random instants.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng};
@@ -38,7 +38,7 @@ fn a_night_killed_at_random_instants_ends_as_if_it_had_not_been() {
             for _ in 0..random.random_range(1..=IN_A_ROW) {
                 let when = takes.mul_f64(random.random_range(0.0..1.0));
                 let said = format!("seed {seed}, round {rounds}, night {night}, killed after {when:?}");
-                if kill(night, &lake, when) {
+                if kill(NIGHTLY.command(night, &lake), when) {
                     killed += 1;
                     *takes = takes.mul_f64(1.1);
                 } else {
@@ -62,8 +62,7 @@ fn a_night_killed_at_random_instants_ends_as_if_it_had_not_been() {
 }
 
 /// Whether the night was killed; it may have ended before.
-fn kill(night: usize, lake: &Path, after: Duration) -> bool {
-    let mut command = NIGHTLY.command(night, lake);
+pub fn kill(mut command: Command, after: Duration) -> bool {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let started = Instant::now();
     while started.elapsed() < after && child.try_wait().unwrap().is_none() {

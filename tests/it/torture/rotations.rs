@@ -1,17 +1,16 @@
 //! A rotation of the key of pseudonyms that is killed at random instants, and run again: what an undisturbed one leaves.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Instant;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::compare::{Dump, assert_same};
-use super::kills::number;
+use super::kills::{kill, number};
 use super::nights::MODEL;
 use crate::rotation::{NEW, OLD, ROTATE, command, copied, holding, nights, pseudonyms, run, seen, world};
-use crate::support::World;
+use crate::support::{World, visit};
 
 /// Fits into a run of all tests.
 const KILLS: usize = 4;
@@ -28,31 +27,11 @@ fn begun() -> World {
 /// Every table, and every file of the reports.
 fn left(world: &World) -> Dump {
     let mut left = seen(world);
-    for path in files(&world.lake().join("reports")) {
+    visit(&world.lake().join("reports"), &mut |path| {
         let name = path.strip_prefix(world.lake()).unwrap().display().to_string();
-        left.insert(name, vec![String::from_utf8(std::fs::read(&path).unwrap()).unwrap()]);
-    }
+        left.insert(name, vec![String::from_utf8(std::fs::read(path).unwrap()).unwrap()]);
+    });
     left
-}
-
-fn files(path: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(path).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
-    }
-    found
-}
-
-/// Whether it was killed; it may have ended before.
-fn kill(world: &World, after: Duration) -> bool {
-    let mut child = command(world, OLD, &ROTATE).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let started = Instant::now();
-    while started.elapsed() < after && child.try_wait().unwrap().is_none() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    child.kill().unwrap();
-    !child.wait().unwrap().success()
 }
 
 #[test]
@@ -76,7 +55,7 @@ fn a_rotation_killed_at_random_instants_is_completed_by_the_next_run() {
         let when = format!("seed {seed}, after {killed} kills");
         // Up to three times on one lake.
         for _ in 0..random.random_range(1..=3) {
-            if kill(&world, takes.mul_f64(random.random_range(0.0..1.0))) {
+            if kill(command(&world, OLD, &ROTATE), takes.mul_f64(random.random_range(0.0..1.0))) {
                 (killed, takes) = (killed + 1, takes.mul_f64(1.1));
             } else {
                 (ended, takes) = (ended + 1, takes.mul_f64(0.7));

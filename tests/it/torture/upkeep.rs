@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::compare::{Dump, assert_same, dump, without_numbers};
-use super::kills::{every_run_is_accounted_for, number};
+use super::kills::{every_run_is_accounted_for, kill, number};
 use super::nights::{NIGHTLY, NIGHTS, date};
 use super::points::traced;
 use crate::support::{Said, said, scorehouse};
@@ -120,16 +120,10 @@ fn killed_at_random(job: &Job) {
         // Up to three times on one lake.
         for _ in 0..random.random_range(1..=3) {
             let after = takes.mul_f64(random.random_range(0.0..1.0));
-            let mut child = job.command(&lake).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            let started = Instant::now();
-            while started.elapsed() < after && child.try_wait().unwrap().is_none() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            child.kill().unwrap();
-            if child.wait().unwrap().success() {
-                (ended, takes) = (ended + 1, takes.mul_f64(0.7));
-            } else {
+            if kill(job.command(&lake), after) {
                 (killed, takes) = (killed + 1, takes.mul_f64(1.1));
+            } else {
+                (ended, takes) = (ended + 1, takes.mul_f64(0.7));
             }
         }
         job.completes(&lake, &expected, &format!("{}, seed {seed}, after {killed} kills", job.name));

@@ -14,7 +14,7 @@ use arrow::compute::{filter_record_batch, not};
 use datafusion::common::HashSet;
 use datafusion::logical_expr::{Expr, col};
 
-use super::super::versions::{Counts, in_order};
+use super::super::versions::in_order;
 use super::*;
 use crate::engine::plan::KNOWN_UNTIL;
 use crate::engine::plan::versions::hashes;
@@ -111,10 +111,7 @@ impl Loader<'_> {
             files[file].written -= counts.written;
             files[file].duplicate -= counts.duplicate;
         }
-        for (file, counts) in settled.after.iter().enumerate() {
-            files[file].written += counts.written;
-            files[file].duplicate += counts.duplicate;
-        }
+        count(files, &settled.after);
         writer.take_back(&moved.days.iter().copied().map(partition_name).collect()).await?;
         for days in chunks.iter().filter(|days| !moved.within(days).is_empty()) {
             let mut incoming = self.read(files, days, false).await?;
