@@ -176,7 +176,7 @@ async fn ingest_span(
         }
         advance();
     }
-    manifest.commit(night.lake).await?;
+    manifest.commit(night.lake, night.session).await?;
     match combined(failures) {
         Some(failure) => Err(failure),
         None => Ok(reports),

@@ -80,9 +80,7 @@ impl Kept {
 pub async fn run(job: &Job, dry_run: bool) -> Result<Vec<Kept>> {
     let mut all = Vec::new();
     for table in job.lake.tables().await?.into_iter().filter(|table| job.selected(table)) {
-        if let Some(kept) = one(job, &table, dry_run).await.with_context(|| format!("table {table}"))? {
-            all.push(kept);
-        }
+        all.extend(alone(job, &table, dry_run).await.with_context(|| format!("table {table}"))?);
     }
     if !dry_run {
         job.lake.sweep(clock::now() - SETTLED).await?;
@@ -90,10 +88,21 @@ pub async fn run(job: &Job, dry_run: bool) -> Result<Vec<Kept>> {
     Ok(all)
 }
 
-async fn one(job: &Job, table: &str, dry_run: bool) -> Result<Option<Kept>> {
+/// Where another upkeep cuts the log under this one, what is read may be gone.
+async fn alone(job: &Job, table: &str, dry_run: bool) -> Result<Option<Kept>> {
+    let history = job.lake.history(table).await?;
+    match one(job, table, &history, dry_run).await {
+        Err(error) if job.lake.history(table).await?.first() > history.first() => {
+            Err(Error::temporary("somebody else maintained it at the same time: run this job again").caused_by(error))
+        }
+        ended => ended,
+    }
+}
+
+async fn one(job: &Job, table: &str, found: &History, dry_run: bool) -> Result<Option<Kept>> {
     let Some(snapshot) = job.lake.snapshot(table).await? else { return Ok(None) };
     let step = job.progress.step(format!("maintain {table}"));
-    let before = size(&snapshot, &job.lake.history(table).await?);
+    let before = size(&snapshot, found);
     let small = snapshot.small_files(SMALL);
     if !dry_run {
         if !small.is_empty() {

@@ -126,7 +126,7 @@ impl<'a> Loader<'a> {
         report: &mut SourceReport,
     ) -> Result<Vec<Entry>, Failure> {
         let plain = |error: Error| (error, Vec::new());
-        let mut writer = self.night.lake.writer(&self.spec()).await.map_err(plain)?;
+        let mut writer = self.writer(manifest).await.map_err(plain)?;
         report.version = Some(writer.base().version());
         let sorted = self.sort(manifest, listed).await.map_err(plain)?;
         self.note_undeclared(&sorted.files, report);
@@ -149,7 +149,7 @@ impl<'a> Loader<'a> {
                     unreadable.extend(copies.map(|file| (file.raw, file.checksum, same())));
                     files.iter_mut().for_each(|file| (file.written, file.duplicate) = (0, 0));
                     unreadable.extend(more);
-                    writer = self.night.lake.writer(&self.spec()).await.map_err(plain)?;
+                    writer = self.writer(manifest).await.map_err(plain)?;
                 }
             }
         };
@@ -171,6 +171,15 @@ impl<'a> Loader<'a> {
             report.suppressed += entry.suppressed as u64;
         }
         Ok(entries)
+    }
+
+    /// On a version whose files the manifest all knows: those of another run, between the two, would be read again.
+    async fn writer(&self, manifest: &Manifest) -> Result<Writer> {
+        let writer = self.night.lake.writer(&self.spec()).await?;
+        match manifest.unknown(writer.base(), &self.source.name).await?.is_empty() {
+            true => Ok(writer),
+            false => Err(Error::temporary("somebody else ingested it at the same time: run this job again")),
+        }
     }
 
     fn spec(&self) -> TableSpec {

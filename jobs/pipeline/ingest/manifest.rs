@@ -12,13 +12,15 @@ use serde_json::Map;
 
 use crate::define::types::timestamp;
 use crate::engine::session::Session;
-use crate::error::{Context, Error, Result};
-use crate::lake::{Lake, RawFile, Replace, TableSpec, Unit, documented};
+use crate::error::{Context, Error, Kind, Result};
+use crate::lake::{Lake, RawFile, Replace, Snapshot, TableSpec, Unit, documented};
 use crate::pipeline::job::fingerprint;
 
 const TABLE: &str = "manifest";
 /// The key of a data commit's information under which it lists its files.
 pub(super) const INFO: &str = "ingested";
+/// Others record in the manifest, too, if they ingest other sources at the same time.
+const ATTEMPTS: usize = 10;
 
 /// A file that was ingested, or could not be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +57,8 @@ pub(crate) struct Manifest {
     /// In the order in which they were recorded.
     entries: Vec<Entry>,
     recorded: usize,
+    /// The version of the table that was loaded.
+    version: Option<u64>,
 }
 
 /// What the manifest says of a listed file.
@@ -69,6 +73,10 @@ pub(super) enum Seen {
 impl Manifest {
     pub(super) async fn load(lake: &Lake, session: &Session) -> Result<Manifest> {
         let Some(snapshot) = lake.snapshot(TABLE).await? else { return Ok(Manifest::default()) };
+        Manifest::of_version(&snapshot, session).await
+    }
+
+    async fn of_version(snapshot: &Snapshot, session: &Session) -> Result<Manifest> {
         let batches = session.context().read_table(snapshot.provider()?)?.collect().await?;
         let mut numbered = Vec::new();
         for batch in &batches {
@@ -76,25 +84,29 @@ impl Manifest {
         }
         numbered.sort_by_key(|(sequence, _)| *sequence);
         let entries: Vec<Entry> = numbered.into_iter().map(|(_, entry)| entry).collect();
-        Ok(Manifest { recorded: entries.len(), entries })
+        Ok(Manifest { recorded: entries.len(), entries, version: Some(snapshot.version()) })
     }
 
     /// Adds what the last ingest into a source's table committed, if a crash kept it out of the manifest.
     pub(super) async fn recover(&mut self, lake: &Lake, source: &str) -> Result<()> {
-        let Some(snapshot) = lake.snapshot(&format!("tables/{source}")).await? else { return Ok(()) };
-        // Others may have committed to the table since, as a compaction does.
-        let last = snapshot.commit_where(|info| info.contains_key(INFO)).await?;
-        let Some(listed) = last.and_then(|(_, mut info)| info.remove(INFO)) else { return Ok(()) };
-        let listed: Vec<Entry> = serde_json::from_value(listed).context("the commit of an earlier ingest")?;
-        let known: BTreeSet<(&str, &str)> =
-            self.of(source).map(|entry| (entry.path.as_str(), entry.checksum.as_str())).collect();
-        let lost: Vec<Entry> =
-            listed.into_iter().filter(|e| !known.contains(&(e.path.as_str(), e.checksum.as_str()))).collect();
+        let Some(table) = lake.snapshot(&format!("tables/{source}")).await? else { return Ok(()) };
+        let lost = self.unknown(&table, source).await?;
         if !lost.is_empty() {
             tracing::warn!(source, files = lost.len(), "completing the manifest of a run that did not end");
             self.entries.extend(lost);
         }
         Ok(())
+    }
+
+    /// What the last ingest into this version of a source's table said of its files, and the manifest does not know.
+    pub(super) async fn unknown(&self, table: &Snapshot, source: &str) -> Result<Vec<Entry>> {
+        // Others may have committed to the table since, as a compaction does.
+        let last = table.commit_where(|info| info.contains_key(INFO)).await?;
+        let Some(listed) = last.and_then(|(_, mut info)| info.remove(INFO)) else { return Ok(Vec::new()) };
+        let listed: Vec<Entry> = serde_json::from_value(listed).context("the commit of an earlier ingest")?;
+        let known: BTreeSet<(&str, &str)> =
+            self.of(source).map(|entry| (entry.path.as_str(), entry.checksum.as_str())).collect();
+        Ok(listed.into_iter().filter(|e| !known.contains(&(e.path.as_str(), e.checksum.as_str()))).collect())
     }
 
     pub(super) fn add(&mut self, entries: Vec<Entry>) {
@@ -153,8 +165,29 @@ impl Manifest {
         self.entries.iter().filter(move |entry| entry.source == source)
     }
 
-    /// Records what this run added; nothing if it added nothing.
-    pub(super) async fn commit(&mut self, lake: &Lake) -> Result<()> {
+    /// Records what this run added; nothing if it added nothing, or if another run recorded the same in the meantime.
+    pub(super) async fn commit(&mut self, lake: &Lake, session: &Session) -> Result<()> {
+        for _ in 1..ATTEMPTS {
+            match self.record(lake, session).await {
+                Err(e) if e.kind() == Kind::Temporary => tracing::warn!("recording in the manifest once more: {e}"),
+                ended => return ended,
+            }
+        }
+        self.record(lake, session).await
+    }
+
+    async fn record(&mut self, lake: &Lake, session: &Session) -> Result<()> {
+        if self.entries.len() == self.recorded {
+            return Ok(());
+        }
+        let mut writer = lake.writer(&spec()).await?;
+        if self.version != Some(writer.base().version()) {
+            let mut now = Manifest::of_version(writer.base(), session).await?;
+            let since: BTreeSet<String> = now.entries.iter().skip(self.recorded).map(Entry::identity).collect();
+            let new = self.entries.drain(self.recorded..).filter(|entry| !since.contains(&entry.identity()));
+            now.entries.extend(new);
+            *self = now;
+        }
         let new = &self.entries[self.recorded..];
         if new.is_empty() {
             return Ok(());
@@ -162,18 +195,11 @@ impl Manifest {
         let texts: Vec<String> = new.iter().map(Entry::identity).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let unit = Unit { key: TABLE.into(), fingerprint: fingerprint(&texts) };
-        let spec = TableSpec {
-            name: TABLE.into(),
-            description: "The raw files that were ingested, and what became of their rows.".into(),
-            schema: schema(),
-            partition_by: None,
-            // Errors may quote rows.
-            no_statistics: vec!["error".into()],
-        };
-        let mut writer = lake.writer(&spec).await?;
         writer.write(&batch(self.recorded, new)?).await?;
-        writer.commit(Replace::Nothing, &unit, Map::new()).await?;
-        self.recorded = self.entries.len();
+        // Onto the version that was read, and no other.
+        let none = Replace::Files { paths: BTreeSet::new(), rows_stay: false };
+        let outcome = writer.commit(none, &unit, Map::new()).await?;
+        (self.recorded, self.version) = (self.entries.len(), Some(outcome.version()));
         Ok(())
     }
 }
@@ -191,6 +217,17 @@ impl Entry {
     /// Without what differs between two runs that do the same.
     fn identity(&self) -> String {
         format!("{}\0{}\0{}\0{}\0{}\0{}", self.source, self.path, self.checksum, self.stamp, self.night, self.status)
+    }
+}
+
+fn spec() -> TableSpec {
+    TableSpec {
+        name: TABLE.into(),
+        description: "The raw files that were ingested, and what became of their rows.".into(),
+        schema: schema(),
+        partition_by: None,
+        // Errors may quote rows.
+        no_statistics: vec!["error".into()],
     }
 }
 

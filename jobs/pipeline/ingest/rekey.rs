@@ -64,7 +64,7 @@ pub async fn recorded(job: &Job) -> Result<Option<String>> {
 
 /// Completes the manifest of runs that did not end.
 pub async fn complete(job: &Job) -> Result<()> {
-    manifest(job).await?.commit(&job.lake).await
+    manifest(job).await?.commit(&job.lake, &job.session()?).await
 }
 
 /// Whether a fingerprint is that of a key.

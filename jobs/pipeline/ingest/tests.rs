@@ -102,11 +102,14 @@ impl World {
         std::fs::write(self.raw(path), text).unwrap();
     }
 
-    async fn ingest(&self, source: &str, day: u64) -> Result<SourceReport> {
-        let (lake, raw) = (self.lake(), Raw::open(self.raw("").to_str().unwrap(), &HashMap::new()).unwrap());
-        let night = Night {
-            lake: &lake,
-            raw: &raw,
+    fn raw_root(&self) -> Raw {
+        Raw::open(self.raw("").to_str().unwrap(), &HashMap::new()).unwrap()
+    }
+
+    fn night<'a>(&'a self, lake: &'a Lake, raw: &'a Raw, day: u64) -> Night<'a> {
+        Night {
+            lake,
+            raw,
             session: &self.session,
             date: date(day),
             run_id: "r",
@@ -115,9 +118,13 @@ impl World {
             pii_variable: "KEY",
             // So that there is more than one range of days.
             rows_at_once: 8,
-        };
+        }
+    }
+
+    async fn ingest(&self, source: &str, day: u64) -> Result<SourceReport> {
+        let (lake, raw) = (self.lake(), self.raw_root());
         let sources = [&self.project.sources[source]];
-        Ok(ingest(&night, &sources, || ()).await?.remove(0))
+        Ok(ingest(&self.night(&lake, &raw, day), &sources, || ()).await?.remove(0))
     }
 
     async fn query(&self, table: &str, sql: &str) -> String {
@@ -463,6 +470,60 @@ async fn two_ingests_at_once_load_everything_once() {
         let shown = world.query(&format!("tables/{source}"), "select count(*) as n from t").await;
         assert!(shown.contains("| 5 |"), "{source}: {shown}");
     }
+}
+
+/// Another run's commit comes between this run's look at the manifest and at the table.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ingest_overtaken_before_it_begins_to_write_doubles_nothing() {
+    for source in ["pay", "visit"] {
+        let world = World::new();
+        let file = |day: u64| format!("{source}/day={}/a.parquet", date(day));
+        world.put(&file(0), &[("u1", hour(0, 1), None)]);
+        world.ingest(source, 0).await.unwrap();
+        world.put(&file(1), &[("u2", hour(1, 1), None), ("u3", hour(1, 2), None)]);
+        let (lake, raw) = (world.lake(), world.raw_root());
+        let night = world.night(&lake, &raw, 1);
+        let mut manifest = Manifest::load(&lake, &world.session).await.unwrap();
+        world.ingest(source, 1).await.unwrap();
+        let suppressed = Suppressions::load(&lake, &world.session).await.unwrap();
+        let definition = &world.project.sources[source];
+        let late = one(&night, definition, &mut manifest, date(1), date(1), &suppressed).await.unwrap_err();
+        assert_eq!(late.kind(), Kind::Temporary, "{late}");
+        assert!(late.to_string().contains("run this job again"), "{late}");
+        manifest.commit(&lake, &world.session).await.unwrap();
+        world.ingest(source, 1).await.unwrap();
+        assert!(world.query(&format!("tables/{source}"), "select count(*) as n from t").await.contains("| 3 |"));
+        let shown = world.query("manifest", "select rows_written, duplicates from t order by sequence").await;
+        let rows: Vec<&str> = shown.lines().filter(|line| line.contains("| 0 ")).collect();
+        assert_eq!(rows.len(), 2, "{source}: {shown}");
+        assert!(rows[0].starts_with("| 1 ") && rows[1].starts_with("| 2 "), "{source}: {shown}");
+    }
+}
+
+/// The second finds what the first committed and did not record yet, and records it for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_runs_record_of_one_commit_is_recorded_once() {
+    let world = World::new();
+    for source in ["pay", "visit"] {
+        world.put(&format!("{source}/day={}/a.parquet", date(0)), &[("u1", hour(0, 1), None)]);
+        world.ingest(source, 0).await.unwrap();
+    }
+    let lake = world.lake();
+    std::fs::remove_dir_all(world.dir.path().join("lake/manifest")).unwrap();
+    let mut runs = [Manifest::default(), Manifest::default(), Manifest::default()];
+    runs[0].recover(&lake, "pay").await.unwrap();
+    for run in &mut runs[1..] {
+        run.recover(&lake, "visit").await.unwrap();
+        run.recover(&lake, "pay").await.unwrap();
+    }
+    let [first, second, third] = &mut runs;
+    // One after the other, and two at once.
+    first.commit(&lake, &world.session).await.unwrap();
+    let both = tokio::join!(second.commit(&lake, &world.session), third.commit(&lake, &world.session));
+    (both.0.unwrap(), both.1.unwrap());
+    let shown = world.query("manifest", "select source, sequence from t order by sequence").await;
+    assert!(shown.contains("| pay    | 0 ") && shown.contains("| visit  | 1 "), "{shown}");
+    assert_eq!(shown.lines().count(), 6, "{shown}");
 }
 
 /// (id, event day, n)
