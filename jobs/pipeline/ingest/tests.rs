@@ -520,7 +520,7 @@ async fn what_two_runs_record_of_one_commit_is_recorded_once() {
     // One after the other, and two at once.
     first.commit(&lake, &world.session).await.unwrap();
     let both = tokio::join!(second.commit(&lake, &world.session), third.commit(&lake, &world.session));
-    (both.0.unwrap(), both.1.unwrap());
+    both.0.and(both.1).unwrap();
     let shown = world.query("manifest", "select source, sequence from t order by sequence").await;
     assert!(shown.contains("| pay    | 0 ") && shown.contains("| visit  | 1 "), "{shown}");
     assert_eq!(shown.lines().count(), 6, "{shown}");
