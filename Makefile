@@ -42,7 +42,7 @@ READERS_LAKE := $(CARGO_TARGET_DIR)/readers
 PAGES := $(CARGO_TARGET_DIR)/pages
 
 .PHONY: help setup servers build dist nightly test unit torture check gate-check readers pages fmt lint interop \
-    bench bench-learning bench-peers bench-s3 airflow clean-lake
+    bench bench-backfill bench-learning bench-peers bench-s3 airflow clean-lake
 .NOTPARALLEL:
 
 help: ## this list
@@ -122,6 +122,9 @@ bench: build ## a night on 100,000 users and 400 days, timed
 
 bench-s3: build servers ## a night in a bucket beside the same night on disk, in turns
 	@benches/s3.sh $(SCOREHOUSE)
+
+bench-backfill: build ## fourteen nights by one backfill beside the same nights one after the other
+	@benches/backfill.sh $(SCOREHOUSE)
 
 bench-peers: build ## point-in-time features beside DuckDB, Polars and PySpark
 	@$(WITH_TOOLS) cargo build --locked --example scorehouse-bench

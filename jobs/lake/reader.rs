@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
-use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::arrow::async_reader::{AsyncFileReader, ParquetObjectReader};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::ParquetMetaData;
 
@@ -48,14 +48,14 @@ impl ParquetFileReaderFactory for Readers {
     ) -> DFResult<Box<dyn AsyncFileReader + Send>> {
         let (path, size) = (file.object_meta.location.clone(), file.object_meta.size);
         let inner = self.inner.create_reader(partition_index, file, metadata_size_hint, metrics)?;
-        let named = Named { table: self.table.clone(), path, size, store: Arc::clone(&self.store) };
+        let named = Named::new(&self.table, path, size, &self.store);
         Ok(Box::new(Reader { named, inner }))
     }
 }
 
 /// A file by its names.
 #[derive(Debug, Clone)]
-struct Named {
+pub(super) struct Named {
     table: String,
     path: Path,
     /// By the log.
@@ -110,8 +110,17 @@ impl AsyncFileReader for Reader {
 }
 
 impl Named {
+    pub(super) fn new(table: &str, path: Path, size: u64, store: &Arc<dyn ObjectStore>) -> Named {
+        Named { table: table.to_string(), path, size, store: Arc::clone(store) }
+    }
+
+    /// Reads the file as it is.
+    pub(super) fn reader(&self) -> ParquetObjectReader {
+        ParquetObjectReader::new(Arc::clone(&self.store), self.path.clone()).with_file_size(self.size)
+    }
+
     /// What DataFusion says of a file that it cannot read does not tell why; the storage does.
-    async fn explain(&self, error: ParquetError) -> ParquetError {
+    pub(super) async fn explain(&self, error: ParquetError) -> ParquetError {
         let what = format!("table {}: its data file {}", self.table, self.path);
         let ours = match self.store.head(&self.path).await {
             Err(StoreError::NotFound { .. }) => Error::data(format!("{what} is gone\n  {HELP}")),
