@@ -107,7 +107,10 @@ lint: setup ## format, clippy and documentation, warnings denied
 	@$(WITH_TOOLS) cargo clippy --locked --all-targets -- -D warnings
 	@$(WITH_TOOLS) RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
-interop: readers ## readers of the lake, and object storage on a server, which must be there
+interop: readers ## readers of the lake, PySpark too, and object storage on a server; all of them must be there
+	@benches/peers.sh
+	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" SCOREHOUSE_RAW="$(READERS_LAKE)/raw" SCOREHOUSE_READERS=pyspark \
+	    $(PEERS) -m pytest -q -p no:cacheprovider tests/interop/test_lake.py
 	@orchestration/servers.sh install s3
 	@orchestration/servers.sh install azure
 	@$(WITH_TOOLS) SCOREHOUSE_SERVERS=required cargo test --locked --test it storage -- --nocapture

@@ -5,7 +5,11 @@ machine may do. So these two and PyArrow are given the live files of the table's
 paths, and read the Parquet themselves.
 """
 
+import os
+import sys
 import urllib.parse
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import duckdb
@@ -47,6 +51,33 @@ def with_polars(table: Path, version: int | None = None) -> pa.Table:
     return pl.read_delta(str(table), version=version).to_arrow()
 
 
+def with_pyspark(table: Path, version: int | None = None) -> pa.Table:
+    """Where it is installed: `make interop` runs these tests once more in the environment of the benches."""
+    files, _ = live(table, version)
+    return spark().read.option("basePath", str(table)).parquet(*files).toArrow()
+
+
+@cache
+def spark():
+    """One session of this machine. A Java beside the environment, as benches/peers.sh leaves it, is its Java."""
+    from pyspark.sql import SparkSession
+
+    java = Path(sys.prefix) / "java"
+    if java.exists():
+        os.environ["JAVA_HOME"] = str(java)
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.sql.parquet.inferTimestampNTZ.enabled": "false",
+    }
+    builder = SparkSession.builder.master("local[*]").appName("readers")
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    return builder.getOrCreate()
+
+
 def live(table: Path, version: int | None = None) -> tuple[list[str], list[str]]:
     """The files of a version, and the columns by which they are partitioned."""
     delta = DeltaTable(table, version=version)
@@ -62,3 +93,5 @@ READERS = {
     "polars": with_polars,
     "pyarrow": with_pyarrow,
 }
+if find_spec("pyspark") or "pyspark" in os.environ.get("SCOREHOUSE_READERS", ""):
+    READERS["pyspark"] = with_pyspark
