@@ -4,8 +4,8 @@
 //! later, by a stream that knows no names: its error says what is wrong with the bytes and not where they are. So the
 //! files are decoded once more, one after the other, until one fails.
 
-use futures::TryStreamExt;
-use parquet::arrow::ParquetRecordBatchStreamBuilder;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 
 use super::reader::Named;
@@ -33,7 +33,7 @@ impl Lake {
             for file in snapshot.data_files() {
                 let path = Snapshot::path_of(self, &table, &file.path)?;
                 let named = Named::new(&table, path, file.bytes, self.store());
-                if let Err(error) = decode(&named).await {
+                if let Err(error) = decode(named.bytes().await?) {
                     return Ok(Some(Error::from(named.explain(error).await)));
                 }
             }
@@ -42,7 +42,9 @@ impl Lake {
     }
 }
 
-async fn decode(file: &Named) -> Result<(), ParquetError> {
-    let rows = ParquetRecordBatchStreamBuilder::new(file.reader()).await?.build()?;
-    rows.try_for_each(|_| std::future::ready(Ok(()))).await
+fn decode(file: Bytes) -> Result<(), ParquetError> {
+    for rows in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
+        rows.map_err(|error| ParquetError::General(error.to_string()))?;
+    }
+    Ok(())
 }

@@ -14,11 +14,11 @@ use futures::future::BoxFuture;
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
-use parquet::arrow::async_reader::{AsyncFileReader, ParquetObjectReader};
+use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::ParquetMetaData;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// What to do about a file that is gone or broken.
 const HELP: &str = "help: restore it from a backup of the lake, or build the table anew from its inputs";
@@ -114,9 +114,9 @@ impl Named {
         Named { table: table.to_string(), path, size, store: Arc::clone(store) }
     }
 
-    /// Reads the file as it is.
-    pub(super) fn reader(&self) -> ParquetObjectReader {
-        ParquetObjectReader::new(Arc::clone(&self.store), self.path.clone()).with_file_size(self.size)
+    /// The whole file as it is.
+    pub(super) async fn bytes(&self) -> Result<Bytes> {
+        Ok(self.store.get(&self.path).await?.bytes().await?)
     }
 
     /// What DataFusion says of a file that it cannot read does not tell why; the storage does.
