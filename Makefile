@@ -42,7 +42,7 @@ READERS_LAKE := $(CARGO_TARGET_DIR)/readers
 PAGES := $(CARGO_TARGET_DIR)/pages
 
 .PHONY: help setup servers build dist nightly test unit torture check gate-check readers pages fmt lint interop \
-    bench bench-backfill bench-learning bench-peers bench-s3 airflow clean-lake
+    bench bench-backfill bench-learning bench-peers bench-s3 airflow mlflow clean-lake
 .NOTPARALLEL:
 
 help: ## this list
@@ -119,6 +119,10 @@ airflow: build ## nights run by Airflow itself, which is installed first (300 MB
 	@orchestration/setup.sh readers
 	@orchestration/airflow.sh install
 	@SCOREHOUSE=$(SCOREHOUSE) $(READERS) -m pytest -q -p no:cacheprovider tests/airflow
+
+mlflow: build ## two nights that tell an MLflow server of their models; it is installed first (600 MB); not part of `make test`
+	@orchestration/mlflow.sh install
+	@SCOREHOUSE=$(SCOREHOUSE) tests/mlflow/run.sh "$(CARGO_TARGET_DIR)/mlflow" $(WEEK_BEFORE) $(DATE)
 
 bench: build ## a night on 100,000 users and 400 days, timed
 	@benches/night.sh $(SCOREHOUSE)

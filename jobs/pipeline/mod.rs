@@ -26,6 +26,7 @@ pub mod lineage;
 pub mod load;
 pub mod maintain;
 pub mod metrics;
+mod mlflow;
 pub mod models;
 pub mod monitor;
 pub mod nightly;
