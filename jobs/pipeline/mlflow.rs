@@ -56,7 +56,9 @@ pub async fn tell(job: &Job) {
         Ok(Err((model, Trouble { message, .. }))) => {
             tracing::warn!(model, server = server.name(), "MLflow was not told, and will be next time: {message}");
         }
-        Err(_) => tracing::warn!(server = server.name(), "MLflow took more than {PATIENCE:?}; the rest is told next time"),
+        Err(_) => {
+            tracing::warn!(server = server.name(), "MLflow took more than {PATIENCE:?}; the rest is told next time")
+        }
     }
 }
 
@@ -82,7 +84,8 @@ async fn one(job: &Job, server: &Server, model: &Model) -> Result<(), Trouble> {
         }
     }
     let aliases = history.aliases();
-    let numbers: BTreeMap<&str, &str> = known.iter().map(|(ours, theirs)| (ours.as_str(), theirs.number.as_str())).collect();
+    let numbers: BTreeMap<&str, &str> =
+        known.iter().map(|(ours, theirs)| (ours.as_str(), theirs.number.as_str())).collect();
     let held = server.aliases(&model.name).await?;
     for (alias, version) in [
         ("candidate", &aliases.candidate),

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::artifacts;
 use super::gate::{self, Verdict};
 use super::job::Job;
+use super::mlflow;
 use super::registry::{self, Event, FORCED, Happened, History};
 use crate::define::{Diagnostic, Model};
 use crate::error::{Error, Result};

@@ -72,7 +72,8 @@ impl Server {
         if !["http", "https"].contains(&base.scheme()) {
             return Err(format!("MLFLOW_TRACKING_URI is a {}: URL; expected http: or https:", base.scheme()));
         }
-        let in_url = (!base.username().is_empty()).then(|| (base.username().to_string(), base.password().map(String::from)));
+        let in_url =
+            (!base.username().is_empty()).then(|| (base.username().to_string(), base.password().map(String::from)));
         let _ = base.set_username("").and_then(|()| base.set_password(None));
         base.set_query(None);
         let user = set("MLFLOW_TRACKING_USERNAME").map(|user| (user, set("MLFLOW_TRACKING_PASSWORD")));
@@ -178,7 +179,8 @@ impl Server {
             self.send(Method::POST, "runs/log-batch", json!({"run_id": run, "params": some})).await?;
         }
         for some in metrics.chunks(METRICS) {
-            let metric = |(key, value): &(String, f64)| json!({"key": key, "value": value, "timestamp": now, "step": 0});
+            let metric =
+                |(key, value): &(String, f64)| json!({"key": key, "value": value, "timestamp": now, "step": 0});
             let some: Vec<Value> = some.iter().map(metric).collect();
             self.send(Method::POST, "runs/log-batch", json!({"run_id": run, "metrics": some})).await?;
         }
@@ -263,7 +265,10 @@ impl Server {
             return Ok(said);
         }
         let words = said["message"].as_str().unwrap_or(status_words(status));
-        Err(Trouble { code: text(&said["error_code"]), message: format!("it answered {}: {}", status.as_u16(), cut(words)) })
+        Err(Trouble {
+            code: text(&said["error_code"]),
+            message: format!("it answered {}: {}", status.as_u16(), cut(words)),
+        })
     }
 }
 

@@ -143,16 +143,20 @@ fn drawn(artifact: &Artifact) -> (Curves, Calibration) {
         high: bin.high,
         rows: bin.mass.round() as u64,
     };
-    let reliability = Reliability {
-        name: "This version".into(),
-        error: None,
-        bins: ours.reliability.iter().map(bin).collect(),
-    };
+    let reliability =
+        Reliability { name: "This version".into(), error: None, bins: ours.reliability.iter().map(bin).collect() };
     let curves = Curves {
         rows: rows.clone(),
         roc: line(note("AUC", metric(|m| m.roc_auc)), roc),
         precision_recall: line(note("AP", metric(|m| m.average_precision)), precision),
         base_rate,
     };
-    (curves, Calibration { rows, kind: format!("{:?}", artifact.calibrator.kind()).to_lowercase(), lines: vec![reliability] })
+    (
+        curves,
+        Calibration {
+            rows,
+            kind: format!("{:?}", artifact.calibrator.kind()).to_lowercase(),
+            lines: vec![reliability],
+        },
+    )
 }
