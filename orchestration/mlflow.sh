@@ -9,7 +9,7 @@
 set -euo pipefail
 
 # With what the tests load models by.
-readonly PACKAGES=(mlflow==3.18.0 lightgbm==4.7.0 deltalake==1.6.6 pytest==9.2.0)
+readonly PACKAGES=(mlflow==3.17.2 lightgbm==4.7.0 deltalake==1.6.6 pytest==9.2.0)
 
 tools=${SCOREHOUSE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/scorehouse/tools}
 mlflow=$tools/mlflow/bin/mlflow
