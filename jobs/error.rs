@@ -115,7 +115,8 @@ impl Error {
 
     /// Whether some Parquet file cannot be read, and it is not said which.
     pub fn is_unreadable_parquet(&self) -> bool {
-        self.message.starts_with(UNREADABLE)
+        // As DataFusion says it of an error that several streams share.
+        self.kind == Kind::Data && [UNREADABLE, "Parquet error: "].iter().any(|words| self.message.starts_with(words))
     }
 
     /// What was being done when the error came up; the outermost is printed first.
