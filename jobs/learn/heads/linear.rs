@@ -9,11 +9,11 @@
 //! ```
 //!
 //! which are scikit-learn's `LogisticRegression(C=…)` and `LinearSVC(C=…)` on the same columns, the latter with an
-//! intercept that is not shrunk. With `penalty: l1` it is ‖w‖₁ in place of ½ ‖w‖²: of columns that say much the same,
-//! most get no weight at all. What is minimised then shrinks the intercept, too, as LIBLINEAR does; so the intercept is
-//! found once more, given the weights, without a penalty (C. Cortes and V. Vapnik, "Support-Vector Networks", 1995; squared hinge: R.-E. Fan et
-//! al., "LIBLINEAR", 2008). The minimum is unique, so there is nothing to stop early and no seed to matter. A column's
-//! contribution to a row is w·(x − mean).
+//! intercept that is not shrunk (C. Cortes and V. Vapnik, "Support-Vector Networks", 1995; squared hinge: R.-E. Fan et
+//! al., "LIBLINEAR", 2008). With `penalty: l1` it is ‖w‖₁ in place of ½ ‖w‖²: of columns that say much the same, most
+//! get no weight at all. What is minimised then shrinks the intercept, too, as LIBLINEAR does; so the intercept is found
+//! once more, given the weights, without a penalty. The minimum is unique, so there is nothing to stop early and no
+//! seed to matter. A column's contribution to a row is w·(x − mean).
 
 use serde::{Deserialize, Serialize};
 

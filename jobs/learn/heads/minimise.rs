@@ -93,7 +93,9 @@ fn slope(point: &Point, l1: f64) -> f64 {
     point.at.iter().zip(&point.gradient).map(|pair| steepest(pair).powi(2)).sum::<f64>().sqrt()
 }
 
-fn backtracking() -> Result<BacktrackingLineSearch<Vec<f64>, Vec<f64>, ArmijoCondition<f64>, f64>> {
+type Backtracking = BacktrackingLineSearch<Vec<f64>, Vec<f64>, ArmijoCondition<f64>, f64>;
+
+fn backtracking() -> Result<Backtracking> {
     let armijo = ArmijoCondition::new(DECREASE).map_err(|why| Error::internal(why.to_string()))?;
     BacktrackingLineSearch::new(armijo).rho(0.5).map_err(|why| Error::internal(why.to_string()))
 }
