@@ -27,7 +27,7 @@ use super::{artifacts, gate};
 use crate::define::Model;
 use crate::learn::artifact::Artifact;
 
-pub use describe::{MLMODEL, files};
+pub use describe::files;
 
 /// All that a night waits for MLflow, after a job.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::define::Model;
-use crate::error::{Context, Result};
+use crate::error::{Error, Result};
 use crate::learn::artifact::Artifact;
 use crate::learn::curves;
 use crate::learn::heads;
@@ -57,7 +57,8 @@ pub fn files(artifact: &Artifact) -> Vec<(String, Vec<u8>)> {
 fn parameters(artifact: &Artifact) -> Result<Vec<(String, String)>> {
     const TOLD: [&str; 9] =
         ["label", "spine", "head", "validation", "calibration", "encode", "weights", "search", "monotone"];
-    let definition: Value = serde_yaml::from_str(&artifact.definition).context("the definition of the artifact")?;
+    let definition: Value = serde_yaml::from_str(&artifact.definition)
+        .map_err(|e| Error::internal(format!("the definition that the artifact holds cannot be read: {e}")))?;
     let mut found = vec![
         ("head".to_string(), artifact.head.name().to_string()),
         ("best_iteration".to_string(), artifact.best_iteration.to_string()),
