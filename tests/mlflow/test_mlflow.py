@@ -3,6 +3,7 @@
 `make mlflow` installs the server, starts it on this machine, runs two nights and then this.
 """
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -37,7 +38,7 @@ def ours(client: MlflowClient, model: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_version_is_registered_once(client, model):
-    trained = registry(model).query("happened == 'trained'")["version"]
+    trained = registry(model).query("event == 'trained'")["version"]
     found = client.search_model_versions(f"name = '{model}'")
     assert sorted(version.tags["scorehouse.version"] for version in found) == sorted(set(trained))
 
@@ -80,6 +81,29 @@ def test_both_flavors_say_what_lightgbm_says_of_the_artifact(client, model):
     np.testing.assert_array_equal(native.predict(rows), expected)
     general = mlflow.pyfunc.load_model(uri)
     np.testing.assert_array_equal(general.predict(pd.DataFrame(rows, columns=booster.feature_name())), expected)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_loaded_champion_gives_the_numbers_of_the_scores(client, model):
+    scores = DeltaTable(LAKE / "scores" / model).to_pandas()
+    scores = scores[scores["logical_date"] == scores["logical_date"].max()].set_index("user_id").sort_index()
+    version = client.get_model_version_by_alias(model, "champion").tags["scorehouse.version"]
+    schema = json.loads((LAKE / "models" / model / version / "schema.json").read_text())
+    assert {feature["class"] for feature in schema["features"]} == {"numeric"}
+    rows = {}
+    for feature in schema["features"]:
+        group, column = feature["name"].split(".", 1)
+        if group not in rows:
+            table = DeltaTable(LAKE / "features" / group).to_pandas()
+            table = table[table["logical_date"] == scores["logical_date"].max()]
+            rows[group] = table.set_index("user_id").reindex(scores.index)
+        rows[feature["name"]] = pd.to_numeric(rows[group][column], errors="raise").astype(float)
+    inputs = pd.DataFrame({feature["name"]: rows[feature["name"]] for feature in schema["features"]})
+    said = mlflow.pyfunc.load_model(f"models:/{model}@champion").predict(inputs)
+    np.testing.assert_allclose(said, scores["uncalibrated"], rtol=1e-12)
+    platt = schema["calibrator"]["platt"]
+    calibrated = 1 / (1 + np.exp(float(platt["a"]) * scores["margin"] + float(platt["b"])))
+    np.testing.assert_allclose(calibrated, scores["probability"], rtol=1e-9)
 
 
 def test_a_night_that_is_run_again_tells_nothing_twice(client):
