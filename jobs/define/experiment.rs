@@ -9,12 +9,14 @@
 //! variant. Keys that tell how a model lives on (`gate`, `monitoring`, `reasons`, `fairness`, `search`) are left out; so
 //! are constraints and encodings that the variant's head cannot take and that only the model asks for.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
 
 use super::diagnostic::Diagnostic;
 use super::map::Map;
-use super::model::{Gate, HeadKind, Model, RawModel, RejectInference, RejectKind};
+use super::model::{Calibration, Direction, Encodings, Gate, Head, HeadKind, Model, RawModel, RawValidation};
+use super::model::{RejectInference, RejectKind};
 use super::types::is_name;
 use super::yaml::{self, Origin};
 
@@ -41,7 +43,7 @@ pub struct Experiment {
 }
 
 /// What variants are compared on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     RocAuc,
@@ -70,8 +72,9 @@ impl Measure {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Experiment")]
 pub struct RawExperiment {
     pub experiment: String,
     #[serde(default)]
@@ -104,17 +107,26 @@ fn confidence() -> f64 {
 }
 
 /// Keys that replace the model's.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Variant")]
 struct RawVariant {
     model: Option<String>,
+    #[schemars(with = "Option<Head>")]
     head: Option<Value>,
+    #[schemars(with = "Option<Vec<String>>")]
     inputs: Option<Value>,
+    #[schemars(with = "Option<Vec<String>>")]
     exclude: Option<Value>,
+    #[schemars(with = "Option<Encodings>")]
     encode: Option<Value>,
+    #[schemars(with = "Option<Map<Direction>>")]
     monotone: Option<Value>,
+    #[schemars(with = "Option<RawValidation>")]
     validation: Option<Value>,
+    #[schemars(with = "Option<Calibration>")]
     calibration: Option<Value>,
+    #[schemars(with = "Option<RejectInference>")]
     reject_inference: Option<Value>,
 }
 

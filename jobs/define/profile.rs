@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::diagnostic::{self, Diagnostic};
+use super::schema::text;
 use super::types::Duration;
 use super::yaml;
 use crate::error::{Error, Result};
@@ -113,6 +115,28 @@ impl Profile {
         }
     }
 }
+
+text!(
+    Bytes,
+    "Size",
+    json!({
+        "type": "string",
+        "pattern": "^ *0*[1-9][0-9]* *(KiB|MiB|GiB)$",
+        "description": "A number above 0 and KiB, MiB or GiB.",
+        "examples": ["4GiB"],
+    })
+);
+
+text!(
+    LocalDir,
+    "LocalDirectory",
+    json!({
+        "type": "string",
+        "pattern": "^(?!.*://).*[^ ]",
+        "description": "A directory of this machine.",
+        "examples": ["/var/lib/metrics"],
+    })
+);
 
 #[cfg(test)]
 mod tests {

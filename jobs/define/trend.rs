@@ -4,7 +4,9 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use super::schema::text;
 use super::types::Duration;
 
 /// What a failing audit does.
@@ -136,6 +138,28 @@ impl TryFrom<String> for Share {
             .ok_or_else(|| format!("invalid share `{text}`, expected a percentage such as 50%"))
     }
 }
+
+text!(
+    Measure,
+    "Measured",
+    json!({
+        "type": "string",
+        "pattern": "^(rows|(null_share|distinct|sum|mean)\\(.*[^ ].*\\))$",
+        "description": "`rows`, or a function of a column.",
+        "examples": ["rows", "null_share(amount)"],
+    })
+);
+
+text!(
+    Share,
+    "Percentage",
+    json!({
+        "type": "string",
+        "pattern": "^ *[0-9]*[.]?[0-9]+ *%$",
+        "description": "A share, such as 50%.",
+        "examples": ["50%"],
+    })
+);
 
 #[cfg(test)]
 mod tests {

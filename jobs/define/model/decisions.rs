@@ -1,5 +1,6 @@
 //! What a probability means on a scale, what it decides, and what explains it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::head::HeadKind;
@@ -16,8 +17,9 @@ pub enum ScoreScale {
     Points { points: f64, at_odds: f64, double_odds: f64 },
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ScoreScale")]
 pub(super) struct RawScale {
     from: Option<f64>,
     to: Option<f64>,
@@ -27,7 +29,7 @@ pub(super) struct RawScale {
 }
 
 /// An action, and the probability below which it is taken; the last has no bound.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Decision {
     pub action: String,
@@ -37,7 +39,7 @@ pub struct Decision {
 }
 
 /// Why a probability is as high as it is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reasons {
     #[serde(default = "four")]
@@ -53,7 +55,7 @@ fn four() -> usize {
     4
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
     /// Stable, as downstream systems store it.

@@ -1,5 +1,6 @@
 //! What a candidate must reach before it replaces the champion, and what a live model must keep.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::decisions::Decision;
@@ -7,7 +8,7 @@ use crate::define::diagnostic::Diagnostic;
 use crate::define::map::Map;
 use crate::define::yaml::Origin;
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
     #[serde(default)]
@@ -19,7 +20,7 @@ pub struct Gate {
 }
 
 /// Test metrics that any version must reach; the first has nothing else to be held to.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Floors {
     pub roc_auc: Option<f64>,
@@ -28,7 +29,7 @@ pub struct Floors {
 }
 
 /// Checks against the champion, on the same rows by the same code.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checks {
     pub average_precision: Limit,
@@ -67,7 +68,7 @@ impl Default for Checks {
 
 /// Bounds of a value, and of its difference from the champion's. For metrics of rows the difference's bound holds for
 /// the pessimistic end of a paired bootstrap interval, not for the point.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
     pub min: Option<f64>,
@@ -79,7 +80,7 @@ pub struct Limit {
 }
 
 /// A named case that must get a given action.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "RawAssert")]
 pub struct Assert {
     pub name: String,
@@ -98,7 +99,7 @@ pub enum AssertCase {
     },
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawAssert {
     name: String,
@@ -128,7 +129,7 @@ impl TryFrom<RawAssert> for Assert {
 }
 
 /// What is measured every night, and what is too much.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Monitoring {
     /// Of scores and inputs, against the training rows.
@@ -159,7 +160,7 @@ impl Default for Monitoring {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Level {
     pub warn: Option<f64>,

@@ -1,5 +1,6 @@
 //! What learns, and which of its parameters are looked for.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
@@ -7,12 +8,13 @@ use crate::define::diagnostic::Diagnostic;
 use crate::define::map::Map;
 use crate::define::yaml::Origin;
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
     pub kind: HeadKind,
     /// By the names of the head's own library; checked by the learner.
     #[serde(default)]
+    #[schemars(with = "Map<serde_json::Value>")]
     pub params: Map<Value>,
     #[serde(default)]
     pub class_weight: ClassWeight,
@@ -37,7 +39,7 @@ fn default_seed() -> u64 {
     1
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HeadKind {
     /// Gradient boosted trees.
@@ -76,7 +78,7 @@ impl HeadKind {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ClassWeight {
     #[default]
@@ -85,7 +87,7 @@ pub enum ClassWeight {
 }
 
 /// Hyperparameters to look for, within bounds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Search {
     pub trials: u32,
@@ -104,7 +106,7 @@ fn yes() -> bool {
     true
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SearchMetric {
     RocAuc,
@@ -114,18 +116,22 @@ pub enum SearchMetric {
 }
 
 /// Where to look for one parameter: between two numbers, whole if both are, or among choices.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SearchRange")]
 pub struct Range {
+    #[schemars(with = "Option<f64>")]
     pub from: Option<Value>,
+    #[schemars(with = "Option<f64>")]
     pub to: Option<Value>,
     #[serde(default)]
     pub scale: Scale,
     #[serde(default)]
+    #[schemars(with = "Vec<serde_json::Value>")]
     pub choices: Vec<Value>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
     #[default]

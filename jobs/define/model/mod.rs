@@ -28,8 +28,9 @@ pub use gate::{Assert, AssertCase, Checks, Floors, Gate, Level, Limit, Monitorin
 pub use head::{ClassWeight, Head, HeadKind, Range, Scale, Search, SearchMetric};
 pub use practice::{Fairness, RejectInference, RejectKind};
 pub use spine::{Anchor, Label, Scoring, Spine, SpineKind, Weight};
-pub use validation::{Calibration, CalibrationKind, TestPart, Validation};
+pub use validation::{Calibration, CalibrationKind, RawValidation, TestPart, Validation};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Diagnostic;
@@ -81,8 +82,9 @@ pub struct Model {
 /// An artifact larger than this fails training, unless a definition says otherwise.
 const MAX_SIZE: u64 = 64 << 20;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Model")]
 pub struct RawModel {
     pub model: String,
     #[serde(default)]

@@ -1,5 +1,6 @@
 //! Whose rows a model learns from and scores, and when the label of a row is true.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::define::diagnostic::Diagnostic;
@@ -45,7 +46,7 @@ pub enum Label {
 
 /// The first event of a table at or after as_of, within so long: the horizon starts there. A row without one has no
 /// label.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Anchor {
     pub table: String,
@@ -70,7 +71,7 @@ impl Label {
 }
 
 /// How much each training row counts: SQL over the spine row, such as the inverse of a propensity.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Weight {
     pub column: String,
@@ -87,8 +88,9 @@ pub enum Scoring {
     Applications(Duration),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Spine")]
 pub(super) struct RawSpine {
     table: Option<String>,
     as_of: Option<String>,
@@ -105,8 +107,9 @@ pub(super) struct RawSpine {
     seed: Option<u64>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Label")]
 pub(super) struct RawLabel {
     table: Option<String>,
     event_time: Option<String>,
@@ -122,8 +125,9 @@ pub(super) struct RawLabel {
     known_after: Option<Duration>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Scoring")]
 pub(super) struct RawScoring {
     population: Option<String>,
     applications: Option<Duration>,

@@ -1,6 +1,7 @@
 //! Which rows train, stop the training, calibrate and test.
 
 use chrono::NaiveDate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::head::HeadKind;
@@ -27,7 +28,7 @@ pub enum TestPart {
 }
 
 /// How what the model says becomes a probability.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
     pub kind: CalibrationKind,
@@ -46,7 +47,7 @@ fn default_hold_out() -> u32 {
     5
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CalibrationKind {
     /// A logistic curve over the margin.
@@ -56,12 +57,14 @@ pub enum CalibrationKind {
     None,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RawValidation {
+#[schemars(rename = "Validation")]
+pub struct RawValidation {
     #[serde(default)]
     kind: ValidationKind,
     test: Option<Duration>,
+    #[schemars(with = "Option<String>", extend("format" = "date"))]
     test_from: Option<NaiveDate>,
     valid: Option<Duration>,
     folds: Option<u32>,
@@ -69,7 +72,7 @@ pub(super) struct RawValidation {
 }
 
 /// Without a word the split is in time, which cannot leak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ValidationKind {
     #[default]
