@@ -30,15 +30,50 @@ pub struct Kind {
 }
 
 pub const KINDS: [Kind; 9] = [
-    Kind { name: "profile", files: "orchestration/*.yaml", what: "where a project runs, and with what", schema: root::<Profile> },
+    Kind {
+        name: "profile",
+        files: "orchestration/*.yaml",
+        what: "where a project runs, and with what",
+        schema: root::<Profile>,
+    },
     Kind { name: "sources", files: "sql/sources.yaml", what: "raw event types", schema: root::<RawSources> },
-    Kind { name: "table", files: "sql/**/NAME.yaml", what: "a table made by the query beside it", schema: root::<RawTable> },
-    Kind { name: "group", files: "features/*.yaml", what: "functions over windows of a table", schema: root::<RawGroup> },
+    Kind {
+        name: "table",
+        files: "sql/**/NAME.yaml",
+        what: "a table made by the query beside it",
+        schema: root::<RawTable>,
+    },
+    Kind {
+        name: "group",
+        files: "features/*.yaml",
+        what: "functions over windows of a table",
+        schema: root::<RawGroup>,
+    },
     Kind { name: "sequence", files: "features/*.yaml", what: "the last events, as lists", schema: root::<RawSequence> },
-    Kind { name: "sql_features", files: "features/*.yaml", what: "features that the query beside it gives", schema: root::<RawSqlFeatures> },
-    Kind { name: "attributes", files: "features/*.yaml", what: "what a decision itself says", schema: root::<RawAttributes> },
-    Kind { name: "model", files: "models/*.yaml", what: "what learns, from what, and what it decides", schema: root::<RawModel> },
-    Kind { name: "experiment", files: "models/experiments/*.yaml", what: "one model, several ways", schema: root::<RawExperiment> },
+    Kind {
+        name: "sql_features",
+        files: "features/*.yaml",
+        what: "features that the query beside it gives",
+        schema: root::<RawSqlFeatures>,
+    },
+    Kind {
+        name: "attributes",
+        files: "features/*.yaml",
+        what: "what a decision itself says",
+        schema: root::<RawAttributes>,
+    },
+    Kind {
+        name: "model",
+        files: "models/*.yaml",
+        what: "what learns, from what, and what it decides",
+        schema: root::<RawModel>,
+    },
+    Kind {
+        name: "experiment",
+        files: "models/experiments/*.yaml",
+        what: "one model, several ways",
+        schema: root::<RawExperiment>,
+    },
 ];
 
 impl Kind {
@@ -46,7 +81,10 @@ impl Kind {
         KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
             let names = KINDS.map(|kind| kind.name);
             let help = did_you_mean(name, names);
-            Error::definition(format!("there is no kind of file `{name}`\n  expected: one of {}{help}", names.join(", ")))
+            Error::definition(format!(
+                "there is no kind of file `{name}`\n  expected: one of {}{help}",
+                names.join(", ")
+            ))
         })
     }
 

@@ -296,8 +296,16 @@ text!(
     })
 );
 
-text!(OneOrMany, "OneOrMany", json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] }));
-text!(Numbers, "Numbers", json!({ "anyOf": [{ "type": "number" }, { "type": "array", "items": { "type": "number" } }] }));
+text!(
+    OneOrMany,
+    "OneOrMany",
+    json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+);
+text!(
+    Numbers,
+    "Numbers",
+    json!({ "anyOf": [{ "type": "number" }, { "type": "array", "items": { "type": "number" } }] })
+);
 
 #[cfg(test)]
 mod tests {

@@ -82,6 +82,7 @@ pub struct Limit {
 /// A named case that must get a given action.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "RawAssert")]
+#[schemars(with = "RawAssert")]
 pub struct Assert {
     pub name: String,
     pub case: AssertCase,
