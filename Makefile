@@ -42,7 +42,7 @@ READERS_LAKE := $(CARGO_TARGET_DIR)/readers
 PAGES := $(CARGO_TARGET_DIR)/pages
 
 .PHONY: help setup servers build dist nightly test unit torture check gate-check readers pages fmt lint interop \
-    bench bench-learning bench-peers bench-s3 airflow clean-lake
+    bench bench-backfill bench-learning bench-peers bench-s3 airflow clean-lake
 .NOTPARALLEL:
 
 help: ## this list
@@ -107,7 +107,10 @@ lint: setup ## format, clippy and documentation, warnings denied
 	@$(WITH_TOOLS) cargo clippy --locked --all-targets -- -D warnings
 	@$(WITH_TOOLS) RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
-interop: readers ## readers of the lake, and object storage on a server, which must be there
+interop: readers ## readers of the lake, PySpark too, and object storage on a server; all of them must be there
+	@benches/peers.sh
+	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" SCOREHOUSE_RAW="$(READERS_LAKE)/raw" SCOREHOUSE_READERS=pyspark \
+	    $(PEERS) -m pytest -q -p no:cacheprovider tests/interop/test_lake.py
 	@orchestration/servers.sh install s3
 	@orchestration/servers.sh install azure
 	@$(WITH_TOOLS) SCOREHOUSE_SERVERS=required cargo test --locked --test it storage -- --nocapture
@@ -122,6 +125,9 @@ bench: build ## a night on 100,000 users and 400 days, timed
 
 bench-s3: build servers ## a night in a bucket beside the same night on disk, in turns
 	@benches/s3.sh $(SCOREHOUSE)
+
+bench-backfill: build ## fourteen nights by one backfill beside the same nights one after the other
+	@benches/backfill.sh $(SCOREHOUSE)
 
 bench-peers: build ## point-in-time features beside DuckDB, Polars and PySpark
 	@$(WITH_TOOLS) cargo build --locked --example scorehouse-bench

@@ -113,6 +113,12 @@ impl Error {
         known.into_iter().find_map(|(words, kind)| Some(Error::new(kind, &text[text.find(words)?..])))
     }
 
+    /// Whether some Parquet file cannot be read, and it is not said which.
+    pub fn is_unreadable_parquet(&self) -> bool {
+        // As DataFusion says it of an error that several streams share.
+        self.kind == Kind::Data && [UNREADABLE, "Parquet error: "].iter().any(|words| self.message.starts_with(words))
+    }
+
     /// What was being done when the error came up; the outermost is printed first.
     pub fn context(mut self, doing: impl Into<String>) -> Self {
         self.context.push(doing.into());
@@ -170,6 +176,12 @@ macro_rules! internal_from {
     )*};
 }
 
+impl From<ParquetError> for Error {
+    fn from(e: ParquetError) -> Self {
+        of_parquet(e)
+    }
+}
+
 internal_from!(ArrowError, serde_json::Error, std::num::ParseIntError);
 
 impl From<DataFusionError> for Error {
@@ -183,6 +195,9 @@ impl From<DataFusionError> for Error {
                 Err(other) => Error::within(other.as_ref()).unwrap_or_else(|| Error::internal(other.to_string())),
             },
             DataFusionError::ParquetError(parquet) => of_parquet(*parquet),
+            DataFusionError::ArrowError(arrow, _) if matches!(*arrow, ArrowError::ParquetError(_)) => {
+                Error::data(format!("{UNREADABLE}{arrow}"))
+            }
             DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
                 Ok(inner) => Error::from(inner),
                 Err(shared) => match Error::within(shared.as_ref()) {
@@ -198,14 +213,17 @@ impl From<DataFusionError> for Error {
     }
 }
 
+/// How the error of a Parquet file begins that is not named.
+const UNREADABLE: &str = "a Parquet file cannot be read: ";
+
 /// What is read as Parquet was written by somebody: that it cannot be read is the data's fault.
 fn of_parquet(error: ParquetError) -> Error {
     match error {
         ParquetError::External(inner) => match inner.downcast::<Error>() {
             Ok(ours) => *ours,
-            Err(other) => Error::data(format!("a Parquet file cannot be read: {other}")),
+            Err(other) => Error::data(format!("{UNREADABLE}{other}")),
         },
-        other => Error::data(format!("a Parquet file cannot be read: {other}")),
+        other => Error::data(format!("{UNREADABLE}{other}")),
     }
 }
 

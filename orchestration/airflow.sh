@@ -127,6 +127,8 @@ case "${1:-}" in
         settle
         if [ "$1" = run ]; then
             shift 2
+            # Of a DAG that has a deadline it fails at the end: it looks for the deadline in the database, where it is not.
+            [ "${1:-} ${2:-}" = "dags test" ] && export SCOREHOUSE_DEADLINE=
             exec "$airflow" "$@"
         fi
         parts=()

@@ -21,6 +21,7 @@
 //! | `raw` | raw input files by location pattern, `glob` the pattern |
 
 mod bounds;
+mod broken;
 mod cloud;
 mod commit;
 mod documents;

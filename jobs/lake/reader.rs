@@ -18,7 +18,7 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::ParquetMetaData;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// What to do about a file that is gone or broken.
 const HELP: &str = "help: restore it from a backup of the lake, or build the table anew from its inputs";
@@ -48,14 +48,14 @@ impl ParquetFileReaderFactory for Readers {
     ) -> DFResult<Box<dyn AsyncFileReader + Send>> {
         let (path, size) = (file.object_meta.location.clone(), file.object_meta.size);
         let inner = self.inner.create_reader(partition_index, file, metadata_size_hint, metrics)?;
-        let named = Named { table: self.table.clone(), path, size, store: Arc::clone(&self.store) };
+        let named = Named::new(&self.table, path, size, &self.store);
         Ok(Box::new(Reader { named, inner }))
     }
 }
 
 /// A file by its names.
 #[derive(Debug, Clone)]
-struct Named {
+pub(super) struct Named {
     table: String,
     path: Path,
     /// By the log.
@@ -110,8 +110,17 @@ impl AsyncFileReader for Reader {
 }
 
 impl Named {
+    pub(super) fn new(table: &str, path: Path, size: u64, store: &Arc<dyn ObjectStore>) -> Named {
+        Named { table: table.to_string(), path, size, store: Arc::clone(store) }
+    }
+
+    /// The whole file as it is.
+    pub(super) async fn bytes(&self) -> Result<Bytes> {
+        Ok(self.store.get(&self.path).await?.bytes().await?)
+    }
+
     /// What DataFusion says of a file that it cannot read does not tell why; the storage does.
-    async fn explain(&self, error: ParquetError) -> ParquetError {
+    pub(super) async fn explain(&self, error: ParquetError) -> ParquetError {
         let what = format!("table {}: its data file {}", self.table, self.path);
         let ours = match self.store.head(&self.path).await {
             Err(StoreError::NotFound { .. }) => Error::data(format!("{what} is gone\n  {HELP}")),

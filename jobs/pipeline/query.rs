@@ -46,12 +46,16 @@ pub struct Reader {
 pub struct Answer {
     pub schema: SchemaRef,
     rows: SendableRecordBatchStream,
+    lake: Lake,
 }
 
 impl Answer {
     /// The next rows; `None` after the last.
     pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
-        self.rows.next().await.map(|batch| batch.map_err(Error::from))
+        match self.rows.next().await? {
+            Ok(batch) => Some(Ok(batch)),
+            Err(error) => Some(Err(self.lake.naming(Error::from(error)).await)),
+        }
     }
 }
 
@@ -78,20 +82,21 @@ impl Reader {
         if let Statement::Statement(sql) = &statement
             && matches!(**sql, Sql::ShowTables { .. })
         {
-            return answer(session.context().read_batch(listed(&names(&self.lake).await?)?)?).await;
+            let listed = session.context().read_batch(listed(&names(&self.lake).await?)?)?;
+            return self.answer(listed).await;
         }
         let (tables, _) = resolve_table_references(&statement, true).map_err(wrong)?;
         for table in tables {
             register(&self.lake, &session, &table).await?;
         }
         let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        answer(session.context().sql_with_options(sql, only_queries).await.map_err(wrong)?).await
+        self.answer(session.context().sql_with_options(sql, only_queries).await.map_err(wrong)?).await
     }
-}
 
-async fn answer(frame: DataFrame) -> Result<Answer> {
-    let schema = Arc::new(frame.schema().as_arrow().clone());
-    Ok(Answer { schema, rows: frame.execute_stream().await? })
+    async fn answer(&self, frame: DataFrame) -> Result<Answer> {
+        let schema = Arc::new(frame.schema().as_arrow().clone());
+        Ok(Answer { schema, rows: frame.execute_stream().await?, lake: self.lake.clone() })
+    }
 }
 
 /// The one statement of a text.

@@ -59,7 +59,10 @@ where
         return Err(error);
     }
     let _ = job.ledger.take();
-    let outcome = work.await;
+    let outcome = match work.await {
+        Err(error) => Err(job.lake.naming(error).await),
+        ended => ended,
+    };
     let mut done = job.ledger.take();
     if let Ok(lines) = &outcome {
         done.outputs = lines.clone();

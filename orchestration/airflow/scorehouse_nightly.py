@@ -14,7 +14,8 @@ A gate that was skipped or failed stops no scoring, nor does a training that fai
 of them, and the champion scores. The run fails by `night`, its last task, if any task did, so that none goes unseen.
 
 Set in the environment of the scheduler and its workers: SCOREHOUSE (the binary), SCOREHOUSE_PROJECT (the directory with
-sql/, features/ and models/, in which jobs are started), SCOREHOUSE_PROFILE. docs/howto/schedule.md has the rest.
+sql/, features/ and models/, in which jobs are started), SCOREHOUSE_PROFILE; and SCOREHOUSE_DEADLINE, the hour after D by
+which scores must be there, 6 if it is not set, none if it is empty. docs/howto/schedule.md has the rest.
 """
 
 import logging
@@ -33,6 +34,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 BINARY = os.environ.get("SCOREHOUSE", "scorehouse")
 PROJECT = Path(os.environ.get("SCOREHOUSE_PROJECT", Path(__file__).resolve().parents[2]))
 PROFILE = os.environ.get("SCOREHOUSE_PROFILE", "orchestration/local.yaml")
+DEADLINE = os.environ.get("SCOREHOUSE_DEADLINE", "6")
 
 GATE_REFUSED, TEMPORARY = 4, 75
 
@@ -99,9 +101,11 @@ with DAG(
     # Airflow 3 has no SLAs. Scores are there by 06:00Z of the morning after D, or `late` says so.
     deadline=DeadlineAlert(
         reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
-        interval=timedelta(days=1, hours=6),
+        interval=timedelta(days=1, hours=float(DEADLINE)),
         callback=SyncCallback(late),
-    ),
+    )
+    if DEADLINE
+    else None,
 ) as dag:
     ingest, tables, features = (Scorehouse(job=job) for job in ("ingest", "tables", "features"))
     # If at least one model scored.

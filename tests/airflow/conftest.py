@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+DAGS = ROOT / "orchestration" / "airflow"
 SCRIPT = ROOT / "orchestration" / "airflow.sh"
 FIRST, SECOND = "2025-06-29", "2025-06-30"
 # Seconds. A night here takes some, and the machine may be busy.

@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from conftest import FIRST, LONG, SCRIPT, SECOND, Airflow
+from conftest import DAGS, FIRST, LONG, SCRIPT, SECOND, Airflow
 from lakes import assert_same, scored, versions
 
 
@@ -71,8 +71,13 @@ def test_two_runs_of_one_date_at_once(airflow, place, undisturbed, tmp_path: Pat
 
 
 def test_airflows_own_backfill(airflow, place, undisturbed, tmp_path: Path) -> None:
-    """By scheduler, DAG processor and API server, as in earnest."""
-    home: Airflow = airflow(**place())
+    """By scheduler, DAG processor and API server, as in earnest; of a DAG that ends, so that no night of today's runs."""
+    folder = tmp_path / "dags"
+    folder.mkdir()
+    shipped = f"import sys; sys.path.append({str(DAGS)!r})\nfrom scorehouse_nightly import dag\n"
+    ends = f"import pendulum\n\ndag.end_date = pendulum.parse({SECOND!r})\n"
+    (folder / "ends.py").write_text(f"# airflow dag\n{shipped}{ends}")
+    home: Airflow = airflow(AIRFLOW__CORE__DAGS_FOLDER=folder, **place())
     with open(home.home / "served.txt", "w") as log:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log, "text": True}
         served = subprocess.Popen([SCRIPT, "serve", home.home], env=os.environ | home.environment, **pipes)

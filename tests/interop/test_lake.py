@@ -55,6 +55,21 @@ def test_the_readers_agree(name):
             assert total == same, f"{reader}: {name}.{column}"
 
 
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_version_of_the_past_is_read_as_it_was(model, reader):
+    """Time travel: before the second night there were the scores of the first, and nothing else."""
+    path = lake() / "scores" / model
+    log = DeltaTable(path)
+    earlier = [version for version in range(log.version()) if DeltaTable(path, version=version).file_uris()]
+    assert earlier, "`make readers` runs two nights, each of which is a version"
+    then, now = (READERS[reader](path, version) for version in (earlier[-1], None))
+    dates = [set(map(str, table["logical_date"].to_pylist())) for table in (then, now)]
+    assert dates[0] < dates[1], "the second night is not in the version before it"
+    kept = pc.is_in(now["logical_date"].cast(pa.string()), pa.array(sorted(dates[0])))
+    assert summary(then.select(["probability"])) == summary(now.filter(kept).select(["probability"]))
+
+
 @pytest.mark.parametrize("name", TABLES + BESIDE)
 def test_columns_are_documented_in_the_schema(name):
     fields = DeltaTable(lake() / name).schema().fields

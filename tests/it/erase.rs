@@ -59,12 +59,12 @@ fn world() -> World {
             &world,
             &format!("day={day}/a.parquet"),
             &batch(&[
-                (&ids[0], Some("u1"), Some(&first), 1000),
-                (&ids[1], Some("u12"), Some(&second), 2000),
+                (&ids[0], Some("anna1"), Some(&first), 1000),
+                (&ids[1], Some("anna12"), Some(&second), 2000),
                 (&ids[2], Some("u2"), Some(&third), 3000),
             ]),
         );
-        let note = if n < 2 { "for u1, with love" } else { "with love" };
+        let note = if n < 2 { "for anna1, with love" } else { "with love" };
         items(&world, day, &ids.map(|id| (format!("i-{id}"), id, note)));
     }
     world
@@ -136,7 +136,7 @@ fn rows(world: &World, sql: &str) -> Vec<Value> {
 
 /// What others have, in every table.
 fn others(world: &World) -> BTreeMap<String, Vec<Value>> {
-    let not = "user_id <> 'u1'";
+    let not = "user_id <> 'anna1'";
     [
         format!("select * from tables.pay where {not} order by id, _known_from"),
         format!("select * from tables.payments where {not} order by id, _known_from"),
@@ -158,14 +158,14 @@ fn nothing_is_left_of_it_and_all_of_the_others() {
     night(&world, DAYS[0]);
     night(&world, DAYS[1]);
     let before = others(&world);
-    let dry = erase(&world, "u1", &["--dry-run"]).ok().json();
+    let dry = erase(&world, "anna1", &["--dry-run"]).ok().json();
     assert!(dry["proof"]["found"].as_u64() > Some(0));
     assert_eq!(others(&world), before);
-    assert!(!holding(&world.lake(), "u1").is_empty(), "the search finds what is there");
+    assert!(!holding(&world.lake(), "anna1").is_empty(), "the search finds what is there");
 
-    let said = erase(&world, "u1", &[]).ok().json();
+    let said = erase(&world, "anna1", &[]).ok().json();
     assert_eq!(said["proof"]["found"], 0, "{said:#}");
-    assert_eq!(holding(&world.lake(), "u1"), Vec::<PathBuf>::new());
+    assert_eq!(holding(&world.lake(), "anna1"), Vec::<PathBuf>::new());
     assert_eq!(holding(&world.lake(), "p0a"), Vec::<PathBuf>::new(), "the keys of its rows are gone too");
     assert_eq!(others(&world), before, "nobody else lost anything");
     let of = |report: &Value, table: &str| {
@@ -183,7 +183,7 @@ fn nothing_is_left_of_it_and_all_of_the_others() {
     assert_eq!(proof[0]["found"], 0);
     let first = rows(&world, "select first_version as v from erasures where \"table\" = 'tables/pay'")[0]["v"].clone();
     assert!(first.as_u64() > Some(1), "{first}");
-    let again = erase(&world, "u1", &[]).ok().json();
+    let again = erase(&world, "anna1", &[]).ok().json();
     assert_eq!(again["tables"], serde_json::json!([]), "what is erased is erased");
 }
 
@@ -192,7 +192,7 @@ fn the_nights_after_it_are_those_of_a_world_without_it() {
     let world = world();
     night(&world, DAYS[0]);
     night(&world, DAYS[1]);
-    erase(&world, "u1", &[]).ok();
+    erase(&world, "anna1", &[]).ok();
     let versions = world.versions();
     night(&world, DAYS[1]);
     let unchanged = ["tables/pay", "tables/payments", "tables/item", "tables/sold"];
@@ -201,9 +201,9 @@ fn the_nights_after_it_are_those_of_a_world_without_it() {
     }
     // Today, and a file of the entity delivered again, with somebody else's row in it.
     let late = batch(&[
-        ("p0a", Some("u1"), Some("2024-02-27T09:00:00Z"), 1),
+        ("p0a", Some("anna1"), Some("2024-02-27T09:00:00Z"), 1),
         ("p0d", Some("u2"), Some("2024-02-27T13:00:00Z"), 2),
-        ("p0e", Some("u1"), Some("2024-02-27T14:00:00Z"), 3),
+        ("p0e", Some("anna1"), Some("2024-02-27T14:00:00Z"), 3),
     ]);
     deliver(&world, "day=2024-02-27/again.parquet", &late);
     items(&world, DAYS[0], &[("i-p0a".into(), "p0a".into(), "late"), ("i-p0d".into(), "p0d".into(), "late")]);
@@ -214,7 +214,7 @@ fn the_nights_after_it_are_those_of_a_world_without_it() {
     for job in ["tables", "features"] {
         world.job(job, DAYS[2]).ok();
     }
-    assert_eq!(holding(&world.lake(), "u1"), Vec::<PathBuf>::new());
+    assert_eq!(holding(&world.lake(), "anna1"), Vec::<PathBuf>::new());
     let manifest = rows(
         &world,
         "select sum(rows_read) as r, sum(rows_written + duplicates + quarantined + coalesce(suppressed, 0)) as s from manifest",
@@ -234,24 +234,24 @@ fn quarantine_artifacts_and_reports_are_searched_too() {
     let world = world();
     // A row without its key: it goes to quarantine, and names the entity there.
     let path = world.raw().join("pay/day=2024-02-27/bad.parquet");
-    let bad = batch(&[("x", Some("u1"), None, 1)]);
+    let bad = batch(&[("x", Some("anna1"), None, 1)]);
     write(&path, &bad);
     let sources = std::fs::read_to_string(world.project.join("sql/sources.yaml")).unwrap();
     world.write("sql/sources.yaml", &sources.replacen("    key: [id]\n", "    key: [id]\n    max_bad_share: 0.9\n", 1));
     night(&world, DAYS[0]);
     assert_eq!(rows(&world, "select * from quarantine.pay").len(), 1);
     for (file, text) in [
-        ("models/m/v1/model.txt", "cat: u1"),
+        ("models/m/v1/model.txt", "cat: anna1"),
         ("models/m/v1/_files.json", "{}"),
-        ("reports/a.html", "<b>u1</b>"),
-        ("reports/b.html", "u12"),
+        ("reports/a.html", "<b>anna1</b>"),
+        ("reports/b.html", "anna12"),
     ] {
         let path = world.lake().join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
-    erase(&world, "user_id=u1", &[]).ok();
-    assert_eq!(holding(&world.lake(), "u1"), Vec::<PathBuf>::new());
+    erase(&world, "user_id=anna1", &[]).ok();
+    assert_eq!(holding(&world.lake(), "anna1"), Vec::<PathBuf>::new());
     assert!(rows(&world, "select * from quarantine.pay").is_empty());
     assert!(!world.lake().join("models/m/v1/_files.json").exists(), "an artifact goes as a whole");
     assert!(world.lake().join("reports/b.html").exists());
@@ -265,12 +265,12 @@ fn killed_between_two_tables_it_still_finds_what_its_rows_led_to() {
     night(&world, DAYS[0]);
     let project = world.project.display().to_string();
     let mut command =
-        crate::support::scorehouse(&["erase", "--entity", "u1", "--date", "2024-03-01", "--project", &project]);
+        crate::support::scorehouse(&["erase", "--entity", "anna1", "--date", "2024-03-01", "--project", &project]);
     command.arg("--raw").arg(world.raw()).arg("--lake").arg(world.lake());
     command.env("SCOREHOUSE_FAILPOINT", "after-commit:tables/pay=kill");
     assert_eq!(command.output().unwrap().status.code(), None, "it was killed");
-    erase(&world, "u1", &[]).ok();
-    assert_eq!(holding(&world.lake(), "u1"), Vec::<PathBuf>::new());
+    erase(&world, "anna1", &[]).ok();
+    assert_eq!(holding(&world.lake(), "anna1"), Vec::<PathBuf>::new());
     assert_eq!(holding(&world.lake(), "p0a"), Vec::<PathBuf>::new());
     assert_eq!(rows(&world, "select * from tables.item").len(), 2);
 }
@@ -291,7 +291,7 @@ fn users(keys: &[&str]) -> World {
 #[test]
 fn keys_that_look_alike_are_told_apart_and_odd_ones_found() {
     for keys in [
-        ["u1", "u1-2", "x.u1", "u1ž", "u11"],
+        ["anna1", "anna1-2", "x.anna1", "anna1ž", "anna11"],
         ["žluťoučký", "žluťoučký-2", "luťoučký", "z", "y"],
         ["o\"neil's & <co>", "o\"neil", "neil's", "co", "&"],
         ["a%20b c", "a%20b", "a b c", "b c", "a"],
@@ -349,23 +349,23 @@ fn change_data_checkpoints_and_errors_of_runs_are_searched_too() {
     let audit = "audits:\n  - {name: kind, query: \"select note from this where note like '%love%'\"}\n";
     world.write("sql/marts/sold.yaml", &format!("{sold}{audit}"));
     world.job("ingest", DAYS[0]).ok();
-    world.job("tables", DAYS[0]).refuses(3, &["u1"]);
+    world.job("tables", DAYS[0]).refuses(3, &["anna1"]);
     assert!(
-        rows(&world, "select error from runs where status = 'failed'")[0]["error"].as_str().unwrap().contains("u1")
+        rows(&world, "select error from runs where status = 'failed'")[0]["error"].as_str().unwrap().contains("anna1")
     );
     world.write("sql/marts/sold.yaml", &sold);
     night(&world, DAYS[0]);
     let table = world.lake().join("tables/pay");
     let changes = table.join("_change_data");
     std::fs::create_dir_all(&changes).unwrap();
-    write(&changes.join("cdc-1.parquet"), &batch(&[("p0a", Some("u1"), Some("2024-02-27T09:00:00Z"), 1)]));
+    write(&changes.join("cdc-1.parquet"), &batch(&[("p0a", Some("anna1"), Some("2024-02-27T09:00:00Z"), 1)]));
     crate::agree::run::block_on(async {
         let lake = scorehouse::lake::Lake::open(world.lake().to_str().unwrap(), Default::default()).unwrap();
         lake.snapshot("tables/pay").await.unwrap().unwrap().checkpoint().await.unwrap();
     });
-    let said = erase(&world, "u1", &[]).ok().json();
+    let said = erase(&world, "anna1", &[]).ok().json();
     assert_eq!(said["proof"]["found"], 0, "{said:#}");
-    assert_eq!(holding(&world.lake(), "u1"), Vec::<PathBuf>::new());
+    assert_eq!(holding(&world.lake(), "anna1"), Vec::<PathBuf>::new());
     assert!(!changes.join("cdc-1.parquet").exists());
     let error = rows(&world, "select error from runs where status = 'failed'")[0]["error"].to_string();
     assert!(error.contains("[erased]"), "{error}");
@@ -377,5 +377,5 @@ fn whom_is_asked_back_where_it_is_not_clear() {
     erase(&world, "", &[]).refuses(2, &["--entity is empty"]);
     let other = crate::small::FEATURES.replace("group: pays", "group: ids").replace("entity: user_id", "entity: id");
     world.write("features/ids.yaml", &other.replace("entities: people", "entities: payments"));
-    erase(&world, "u1", &[]).refuses(2, &["id, user_id", "COLUMN=KEY"]);
+    erase(&world, "anna1", &[]).refuses(2, &["id, user_id", "COLUMN=KEY"]);
 }

@@ -216,6 +216,29 @@ fn a_data_file_that_is_gone_ends_each_job_that_reads_it_with_its_name() {
     }
 }
 
+/// Its size and footer are right: only who decodes its pages finds out.
+#[test]
+fn a_data_file_whose_pages_are_broken_ends_each_job_that_reads_it_with_its_name() {
+    let world = night();
+    let day = world.lake().join("tables/pay/event_date=2024-02-29");
+    let file = std::fs::read_dir(&day).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&file).unwrap();
+    let footer = u32::from_le_bytes(bytes[bytes.len() - 8..bytes.len() - 4].try_into().unwrap()) as usize;
+    let pages = 4..bytes.len() - 8 - footer;
+    bytes[pages].fill(0xff);
+    std::fs::write(&file, bytes).unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap().to_string();
+    let project = world.project.display().to_string();
+    std::fs::write(world.raw().join("pay/day=2024-02-29/more.parquet"), more()).unwrap();
+    for job in
+        [vec!["query", "select max(amount) as most from pay"], vec!["ingest", "--date", DAY, "--project", &project]]
+    {
+        let said = world.run(&job);
+        assert!(!said.stderr.contains("panicked"), "{}", said.stderr);
+        said.refuses(3, &["tables/pay", &name, "is not a readable Parquet file", "help:"]);
+    }
+}
+
 #[test]
 fn a_broken_raw_file_makes_no_noise_but_its_message() {
     let world = small::world();

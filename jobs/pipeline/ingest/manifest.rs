@@ -169,11 +169,18 @@ impl Manifest {
     pub(super) async fn commit(&mut self, lake: &Lake, session: &Session) -> Result<()> {
         for _ in 1..ATTEMPTS {
             match self.record(lake, session).await {
-                Err(e) if e.kind() == Kind::Temporary => tracing::warn!("recording in the manifest once more: {e}"),
+                Err(e) if e.kind() == Kind::Temporary && self.is_overtaken(lake).await? => {
+                    tracing::warn!("recording in the manifest once more: {e}");
+                }
                 ended => return ended,
             }
         }
         self.record(lake, session).await
+    }
+
+    /// Whether somebody committed since it was read.
+    async fn is_overtaken(&self, lake: &Lake) -> Result<bool> {
+        Ok(lake.snapshot(TABLE).await?.map(|snapshot| snapshot.version()) != self.version)
     }
 
     async fn record(&mut self, lake: &Lake, session: &Session) -> Result<()> {
