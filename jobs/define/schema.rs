@@ -176,3 +176,30 @@ macro_rules! text {
     };
 }
 pub(crate) use text;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn undescribed(schema: &Value, path: &str, found: &mut Vec<String>) {
+        if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+            let without = |(_, key): &(&String, &Value)| key.get("description").is_none();
+            found.extend(properties.iter().filter(without).map(|(name, _)| format!("{path}: {name}")));
+        }
+        if let Some(parts) = schema.as_object() {
+            parts.iter().for_each(|(name, part)| undescribed(part, &format!("{path}.{name}"), found));
+        }
+        schema.as_array().into_iter().flatten().for_each(|part| undescribed(part, path, found));
+    }
+
+    #[test]
+    fn every_key_of_every_kind_says_what_it_is() {
+        let mut found = Vec::new();
+        for kind in &KINDS {
+            let schema = kind.schema();
+            assert!(schema["properties"].as_object().is_some_and(|keys| !keys.is_empty()), "{}", kind.name);
+            undescribed(&schema, kind.name, &mut found);
+        }
+        assert!(found.is_empty(), "keys without a documentation comment:\n{}", found.join("\n"));
+    }
+}

@@ -14,6 +14,7 @@ use crate::define::yaml::Origin;
 pub struct Encodings {
     /// None: LightGBM's own categories for trees, one column per value for the others.
     pub default: Option<EncodingKind>,
+    /// `group.feature` → how that one is encoded.
     #[serde(default)]
     pub features: Map<Encoding>,
 }
@@ -21,6 +22,7 @@ pub struct Encodings {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Encoding {
+    /// How its values become numbers.
     pub kind: EncodingKind,
     /// Of target encoding: how many rows the prior counts for.
     pub smoothing: Option<f64>,

@@ -11,10 +11,13 @@ use crate::define::yaml::Origin;
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
+    /// Test metrics that any version must reach.
     #[serde(default)]
     pub floors: Floors,
+    /// Bounds against the champion.
     #[serde(default)]
     pub checks: Checks,
+    /// Cases that must get a given action.
     #[serde(default)]
     pub asserts: Vec<Assert>,
 }
@@ -23,8 +26,11 @@ pub struct Gate {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Floors {
+    /// Area under the ROC curve, at least.
     pub roc_auc: Option<f64>,
+    /// Average precision, at least.
     pub average_precision: Option<f64>,
+    /// Kolmogorov-Smirnov distance of the two classes' scores, at least.
     pub ks: Option<f64>,
 }
 
@@ -32,8 +38,11 @@ pub struct Floors {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checks {
+    /// Average precision on the test rows.
     pub average_precision: Limit,
+    /// Area under the ROC curve on the test rows; without it, not checked.
     pub roc_auc: Option<Limit>,
+    /// How far probabilities lie from the shares that came true.
     pub calibration_error: Limit,
     /// Spearman's rank correlation of the importances.
     pub rank_agreement: Limit,
@@ -43,7 +52,9 @@ pub struct Checks {
     pub psi: Limit,
     /// Share of entities that get a score from at least one input that is not missing.
     pub coverage: Limit,
+    /// The gap between groups in the share that is favoured; without it, not checked.
     pub demographic_parity: Option<Limit>,
+    /// The same gap among rows whose outcome was good; without it, not checked.
     pub equal_opportunity: Option<Limit>,
     /// Average precision against the frozen anchor.
     pub anchor: Limit,
@@ -71,9 +82,13 @@ impl Default for Checks {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
+    /// The value is at least this.
     pub min: Option<f64>,
+    /// The value is at most this.
     pub max: Option<f64>,
+    /// The value less the champion's is at least this.
     pub min_change: Option<f64>,
+    /// The value less the champion's is at most this.
     pub max_change: Option<f64>,
     /// Of the interval; 0.95 where none is given.
     pub confidence: Option<f64>,
@@ -103,11 +118,16 @@ pub enum AssertCase {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawAssert {
+    /// What the case is called.
     name: String,
+    /// Whom it is about: one text per column of the model's entity, joined by `/` where there are several.
     entity: Option<String>,
+    /// In place of `entity`: a condition over inputs.
     #[serde(rename = "where")]
     condition: Option<String>,
+    /// The share of the rows of `where` that must get the action; without it, all.
     share: Option<f64>,
+    /// The action that it must get.
     action: String,
 }
 
@@ -164,7 +184,9 @@ impl Default for Monitoring {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Level {
+    /// A larger value is a warning.
     pub warn: Option<f64>,
+    /// A larger value is a failure.
     pub fail: Option<f64>,
 }
 

@@ -11,18 +11,22 @@ use crate::define::yaml::Origin;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
+    /// What learns.
     pub kind: HeadKind,
     /// By the names of the head's own library; checked by the learner.
     #[serde(default)]
     #[schemars(with = "Map<serde_json::Value>")]
     pub params: Map<Value>,
+    /// Whether both classes weigh alike in training.
     #[serde(default)]
     pub class_weight: ClassWeight,
     /// Trees, or passes over the rows, at most.
     #[serde(default = "default_rounds")]
     pub rounds: u32,
+    /// Rounds without a better result on the validation rows, after which training stops.
     #[serde(default = "default_early_stopping")]
     pub early_stopping: u32,
+    /// Of everything that is drawn in training.
     #[serde(default = "default_seed")]
     pub seed: u64,
 }
@@ -90,9 +94,12 @@ pub enum ClassWeight {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Search {
+    /// How many sets of parameters are tried.
     pub trials: u32,
+    /// Of what is tried.
     #[serde(default = "default_seed")]
     pub seed: u64,
+    /// What the best trial is best by.
     #[serde(default)]
     pub metric: SearchMetric,
     /// Whether a trial that falls behind the median of its likes is stopped early.
@@ -120,12 +127,16 @@ pub enum SearchMetric {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "SearchRange")]
 pub struct Range {
+    /// The least value.
     #[schemars(with = "Option<f64>")]
     pub from: Option<Value>,
+    /// The largest value.
     #[schemars(with = "Option<f64>")]
     pub to: Option<Value>,
+    /// How values between the two are drawn.
     #[serde(default)]
     pub scale: Scale,
+    /// In place of `from` and `to`: the values to try.
     #[serde(default)]
     #[schemars(with = "Vec<serde_json::Value>")]
     pub choices: Vec<Value>,

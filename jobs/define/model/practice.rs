@@ -28,6 +28,7 @@ fn default_min_rows() -> usize {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RejectInference {
+    /// The way in which refused rows take part.
     pub kind: RejectKind,
     /// SQL over the spine row: true where the decision was to accept, and the label tells.
     pub accepted: String,

@@ -31,6 +31,7 @@ pub enum TestPart {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
+    /// How margins become probabilities.
     pub kind: CalibrationKind,
     /// One entity in so many of the training period is seen by neither training nor test, and calibrates.
     #[serde(default = "default_hold_out")]
@@ -61,13 +62,19 @@ pub enum CalibrationKind {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Validation")]
 pub struct RawValidation {
+    /// How rows are split.
     #[serde(default)]
     kind: ValidationKind,
+    /// How long each test part is.
     test: Option<Duration>,
+    /// In place of `test`: the first day of the test part.
     #[schemars(with = "Option<String>", extend("format" = "date"))]
     test_from: Option<NaiveDate>,
+    /// How long the part before the test is that stops training; without it, entities held out stop it.
     valid: Option<Duration>,
+    /// How many parts, at least 2; without it, 4 of a rolling origin and 5 of cross-validation.
     folds: Option<u32>,
+    /// Of cross-validation: each splits the rows once.
     seeds: Option<Vec<u64>>,
 }
 
