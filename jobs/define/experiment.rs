@@ -100,7 +100,7 @@ pub struct RawExperiment {
     /// Of the intervals.
     #[serde(default = "confidence")]
     confidence: f64,
-    /// From which probability on a row is called positive.
+    /// From which probability on f1 calls a row positive; without it, the bound of the model's first decision.
     threshold: Option<f64>,
     /// The share of the rows that is accepted, the least risky first.
     acceptance_rate: Option<f64>,
