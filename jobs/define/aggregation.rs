@@ -557,7 +557,8 @@ mod tests {
         let schema = schemars::SchemaGenerator::default().into_root_schema_for::<Fn>().to_value();
         let mut said: Vec<String> = crate::define::schema::words(&schema).into_iter().map(|(word, _)| word).collect();
         let mut parsed: Vec<String> = super::names().map(str::to_string).collect();
-        (said.sort(), parsed.sort());
+        said.sort();
+        parsed.sort();
         assert_eq!(said, parsed);
     }
 
