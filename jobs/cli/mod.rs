@@ -22,6 +22,7 @@ mod replay;
 mod report;
 mod rotate;
 mod runs;
+mod schema;
 mod verify;
 mod why;
 
@@ -88,6 +89,8 @@ enum Command {
     Replay(replay::Arguments),
     /// The last runs of each job: what became of them, how long they took, what they wrote.
     Runs(runs::Arguments),
+    /// JSON Schema of the kinds of files, so that editors complete and check them.
+    Schema(schema::Arguments),
     /// Prove that no feature sees the future, or compare stored features with a naive evaluation.
     Verify(verify::Arguments),
     /// Explain a feature's value by the rows that count, and by those that do not.
@@ -132,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),
         Command::Replay(arguments) => runtime.block_on(replay::run(arguments)),
         Command::Runs(arguments) => runtime.block_on(runs::run(arguments)),
+        Command::Schema(arguments) => schema::run(&arguments),
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
         Command::Why(arguments) => runtime.block_on(why::run(arguments)),
         Command::Completions(arguments) => about::completions(&arguments, Arguments::command()),

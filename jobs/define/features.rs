@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::aggregation::{self, RawAggregation};
@@ -15,7 +16,7 @@ use super::yaml::Origin;
 pub const MOST_COLUMNS: usize = 4096;
 
 /// Which rows a decision at as_of may have seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Visibility {
     /// What the lake knew: `event_time < as_of` and `known_from <= as_of < known_until`.
@@ -137,7 +138,8 @@ impl Function {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What a length of time is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TimeUnit {
     Minutes,
@@ -174,25 +176,40 @@ pub struct Derived {
     pub path: String,
 }
 
-#[derive(Debug, Deserialize)]
+/// A feature group: functions over windows of one table's rows.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Group")]
 pub struct RawGroup {
+    /// Its name, `[a-z][a-z0-9_]*`: models know its features as `GROUP.FEATURE`.
+    #[schemars(regex(pattern = r"^[a-z][a-z0-9_]*$"))]
     pub group: String,
+    /// What it tells: the table's comment in the lake.
     #[serde(default)]
     description: String,
+    /// The column of the table that names whom features describe, or several.
     entity: OneOrMany,
+    /// The table that says who exists.
     entities: String,
+    /// The table whose rows are the history.
     table: String,
+    /// The column that says when a row happened; without it, the table's own.
     event_time: Option<String>,
+    /// Which rows a decision may have seen.
     #[serde(default)]
     visibility: Visibility,
+    /// SQL over the table's columns: which rows count in the whole group.
     #[serde(rename = "where")]
     filter: Option<String>,
+    /// What is computed.
     aggregations: Vec<RawAggregation>,
+    /// Name → SQL over the group's other features.
     #[serde(default)]
     derived: Map<String>,
+    /// Feature → its documentation; others are documented from their definition.
     #[serde(default)]
     docs: Map<String>,
+    /// Feature that is computed from personal data → what it is.
     #[serde(default)]
     pub pii: Map<Class>,
 }

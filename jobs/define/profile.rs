@@ -2,30 +2,34 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::diagnostic::{self, Diagnostic};
+use super::schema::text;
 use super::types::Duration;
 use super::yaml;
 use crate::error::{Error, Result};
 
-/// Paths are relative to the directory in which the job is started.
-#[derive(Debug, Clone, Deserialize)]
+/// Where a project runs and with what. Paths are relative to the directory in which the job is started.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// Root URL of everything that is written.
     pub lake: String,
     /// Root URL of the raw events, never written but by `generate`.
     pub raw: String,
+    /// What computes.
     #[serde(default)]
     pub engine: EngineKind,
-    /// Memory for queries, such as `4GiB`; none: as much as they want.
+    /// Memory for queries, such as `4GiB`; without it, as much as they want.
     pub memory_limit: Option<Bytes>,
-    /// Where queries spill; default: the system's temporary directory.
+    /// Where queries spill; without it, the system's temporary directory.
     pub spill_dir: Option<String>,
-    /// Threads; default: all cores.
+    /// How many threads; without it, one per core.
     pub threads: Option<usize>,
-    /// Where each run leaves a file of metrics for Prometheus; default: nowhere.
+    /// The directory in which each run leaves a file of metrics for Prometheus; without it, nowhere.
     pub metrics_dir: Option<LocalDir>,
     /// Options of the object store, passed on as they are; no secrets here.
     #[serde(default)]
@@ -49,9 +53,11 @@ fn default_replay_retention() -> Duration {
     Duration::days(400)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+/// What computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
+    /// This process.
     #[default]
     Embedded,
 }
@@ -109,6 +115,28 @@ impl Profile {
         }
     }
 }
+
+text!(
+    Bytes,
+    "Size",
+    json!({
+        "type": "string",
+        "pattern": "^ *0*[1-9][0-9]* *(KiB|MiB|GiB)$",
+        "description": "A number above 0 and KiB, MiB or GiB.",
+        "examples": ["4GiB"],
+    })
+);
+
+text!(
+    LocalDir,
+    "LocalDirectory",
+    json!({
+        "type": "string",
+        "pattern": "^(?!.*://).*[^ ]",
+        "description": "A directory of this machine.",
+        "examples": ["/var/lib/metrics"],
+    })
+);
 
 #[cfg(test)]
 mod tests {

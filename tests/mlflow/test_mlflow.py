@@ -101,9 +101,16 @@ def test_the_loaded_champion_gives_the_numbers_of_the_scores(client, model):
     inputs = pd.DataFrame({feature["name"]: rows[feature["name"]] for feature in schema["features"]})
     said = mlflow.pyfunc.load_model(f"models:/{model}@champion").predict(inputs)
     np.testing.assert_allclose(said, scores["uncalibrated"], rtol=1e-12)
-    platt = schema["calibrator"]["platt"]
-    calibrated = 1 / (1 + np.exp(float(platt["a"]) * scores["margin"] + float(platt["b"])))
-    np.testing.assert_allclose(calibrated, scores["probability"], rtol=1e-9)
+    np.testing.assert_allclose(calibrated(schema["calibrator"], scores), scores["probability"], rtol=1e-9)
+
+
+def calibrated(calibrator: dict, scores: pd.DataFrame) -> np.ndarray:
+    """The probability by what `schema.json` says of the calibrator."""
+    if "platt" in calibrator:
+        a, b = (float(calibrator["platt"][name]) for name in "ab")
+        return 1 / (1 + np.exp(a * scores["margin"] + b))
+    x, y = (np.array(calibrator["isotonic"][name], dtype=float) for name in "xy")
+    return np.interp(scores["uncalibrated"], x, y)
 
 
 def test_a_night_that_is_run_again_tells_nothing_twice(client):
