@@ -26,7 +26,7 @@ pub enum Visibility {
 }
 
 /// Rows of whom, from which table, up to when: what groups and sequences have in common.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct History {
     /// Columns that name the entity.
     pub entity: Vec<String>,
@@ -40,7 +40,7 @@ pub struct History {
 }
 
 /// A feature group.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FeatureGroup {
     pub name: String,
     pub description: String,
@@ -52,7 +52,7 @@ pub struct FeatureGroup {
 }
 
 /// One output column: a function over a window.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Feature {
     pub name: String,
     pub function: Function,
@@ -71,7 +71,7 @@ pub struct Feature {
 }
 
 /// Semantics of each: docs/reference/functions.md.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Function {
     Count,
     CountDistinct,
@@ -164,7 +164,7 @@ impl TimeUnit {
 }
 
 /// A column computed from the group's other columns.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Derived {
     pub name: String,
     pub expression: String,
