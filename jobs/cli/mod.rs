@@ -4,6 +4,7 @@
 
 mod about;
 mod backfill;
+mod ballista;
 mod check;
 mod common;
 mod erase;
@@ -75,6 +76,8 @@ enum Command {
     Models(models::Arguments),
     /// The nights of a range of dates, for less than they cost one by one.
     Backfill(backfill::Arguments),
+    /// The processes of a cluster, for profiles with `engine: ballista`.
+    Ballista(ballista::Arguments),
     /// Erase an entity from everything below the lake's root, and prove it.
     Erase(erase::Arguments),
     /// Compare variants of a model on identical rows.
@@ -128,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Report(arguments) => runtime.block_on(report::run(arguments)),
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
         Command::Backfill(arguments) => runtime.block_on(backfill::run(arguments)),
+        Command::Ballista(arguments) => runtime.block_on(ballista::run(arguments)),
         Command::Erase(arguments) => runtime.block_on(erase::run(arguments)),
         Command::Experiment(arguments) => runtime.block_on(experiment::run(arguments)),
         Command::Maintain(arguments) => runtime.block_on(maintain::run(arguments)),

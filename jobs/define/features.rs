@@ -27,7 +27,7 @@ pub enum Visibility {
 }
 
 /// Rows of whom, from which table, up to when: what groups and sequences have in common.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct History {
     /// Columns that name the entity.
     pub entity: Vec<String>,
@@ -41,7 +41,7 @@ pub struct History {
 }
 
 /// A feature group.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FeatureGroup {
     pub name: String,
     pub description: String,
@@ -53,7 +53,7 @@ pub struct FeatureGroup {
 }
 
 /// One output column: a function over a window.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Feature {
     pub name: String,
     pub function: Function,
@@ -72,7 +72,7 @@ pub struct Feature {
 }
 
 /// Semantics of each: docs/reference/functions.md.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Function {
     Count,
     CountDistinct,
@@ -166,7 +166,7 @@ impl TimeUnit {
 }
 
 /// A column computed from the group's other columns.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Derived {
     pub name: String,
     pub expression: String,

@@ -15,13 +15,13 @@ use super::schema::either;
 use super::types::{Duration, OneOrMany, is_name};
 use super::yaml::Origin;
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sequence {
     pub name: String,
     pub description: String,
     /// Of several tables, its `table` is the sequence's name: what their rows are together.
     pub history: History,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interleaved: Option<Interleaved>,
     /// K: at most so many events, the latest.
     pub length: usize,
@@ -32,7 +32,7 @@ pub struct Sequence {
 }
 
 /// Several tables whose rows are one history.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Interleaved {
     /// Of equal event time, the rows of an earlier table come first.
     pub strands: Vec<Strand>,
@@ -41,7 +41,7 @@ pub struct Interleaved {
 }
 
 /// One of several tables.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Strand {
     pub table: String,
     /// The type of its events.
@@ -54,7 +54,7 @@ pub struct Strand {
 }
 
 /// One list column.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Field {
     pub name: String,
     pub value: FieldValue,
@@ -62,7 +62,7 @@ pub struct Field {
     pub path: String,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum FieldValue {
     /// SQL over the columns of the table, or over the fields of several.
     Of(String),

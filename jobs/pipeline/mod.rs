@@ -8,6 +8,7 @@ mod artifacts;
 pub mod attributes;
 pub mod audits;
 pub mod backfill;
+pub mod ballista;
 pub mod check;
 mod csv;
 pub mod erase;
