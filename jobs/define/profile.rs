@@ -222,7 +222,7 @@ mod tests {
             ("engine: ballista\n", "p.yaml:3"),
             ("scheduler: http://h:50050\n", "without `engine: ballista`"),
             ("engine: ballista\nscheduler: h:50050\n", "p.yaml:4"),
-            ("engine: ballista\nscheduler: http://h\n", "expected a URL such as"),
+            ("engine: ballista\nscheduler: http://h\n", "a URL such as"),
             ("engine: balista\n", "ballista"),
         ] {
             let error = parse(rest).unwrap_err().to_string();
