@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::define::Model;
+use crate::define::model::HeadKind;
 use crate::error::{Error, Result};
 use crate::learn::artifact::Artifact;
 use crate::learn::curves;
@@ -39,11 +40,31 @@ impl Described {
     }
 }
 
-/// `MLmodel` and what it names, for a model that LightGBM reads; the same for the same model.
+/// A linear model, for Python.
+const LINEAR: (&str, &str) = ("scorehouse_linear.py", include_str!("scorehouse_linear.py"));
+
+/// `MLmodel` and what it names, for a model of trees, which LightGBM reads, or a logistic regression; the same for the
+/// same model.
 pub fn files(artifact: &Artifact) -> Vec<(String, Vec<u8>)> {
-    if !artifact.head.is_trees() {
-        return Vec::new();
+    match artifact.head {
+        head if head.is_trees() => of_trees(artifact),
+        HeadKind::Logistic => {
+            let text = format!(
+                "flavors:\n  python_function:\n    code: .\n    data: {}\n    loader_module: scorehouse_linear\n",
+                heads::file(false)
+            );
+            let (name, code) = LINEAR;
+            vec![
+                (MLMODEL.into(), text.into_bytes()),
+                (REQUIREMENTS.into(), b"numpy\npandas\n".to_vec()),
+                (name.into(), code.into()),
+            ]
+        }
+        _ => Vec::new(),
     }
+}
+
+fn of_trees(artifact: &Artifact) -> Vec<(String, Vec<u8>)> {
     let (data, lightgbm) = (heads::file(true), &artifact.environment.lightgbm);
     let text = format!(
         "flavors:\n  lightgbm:\n    data: {data}\n    lgb_version: {lightgbm}\n    model_class: lightgbm.basic.Booster\n  \
