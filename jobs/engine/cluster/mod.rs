@@ -16,7 +16,6 @@
 //! computed here ([`remote`]).
 
 mod codec;
-mod logs;
 pub mod process;
 mod remote;
 mod trouble;

@@ -37,7 +37,6 @@ pub struct Scheduler {
 /// # Errors
 /// Temporary: the address cannot be listened at.
 pub async fn schedule(scheduler: &Scheduler) -> Result<()> {
-    super::logs::forward();
     let seconds = scheduler.executor_timeout.as_secs().max(1);
     let config = SchedulerConfig {
         bind_host: scheduler.listen.ip().to_string(),
@@ -81,7 +80,6 @@ pub struct Executor {
 /// # Errors
 /// Temporary: no scheduler answers, or the address cannot be listened at.
 pub async fn execute(executor: Executor) -> Result<()> {
-    super::logs::forward();
     let work_dir = executor.work_dir.display().to_string();
     std::fs::create_dir_all(&executor.work_dir)
         .map_err(|e| Error::definition(format!("{work_dir}: cannot be made: {e}")))?;
