@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::common;
+use super::{common, logs};
 use crate::error::Result;
 use crate::pipeline::ballista::{self, Executor, Scheduler};
 
@@ -32,6 +32,9 @@ struct SchedulerArguments {
     /// Seconds without a sign of life after which an executor is lost, and its work is done again by another.
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(5..))]
     executor_timeout: u64,
+    /// How logs are written to stderr.
+    #[arg(long, value_enum, default_value_t = common::LogFormat::Text)]
+    log_format: common::LogFormat,
 }
 
 #[derive(Debug, Args)]
@@ -54,7 +57,8 @@ struct ExecutorArguments {
 
 pub async fn run(arguments: Arguments) -> Result<()> {
     match arguments.role {
-        Role::Scheduler(SchedulerArguments { listen, executor_timeout }) => {
+        Role::Scheduler(SchedulerArguments { listen, executor_timeout, log_format }) => {
+            logs::start(log_format)?;
             ballista::schedule(&Scheduler { listen, executor_timeout: Duration::from_secs(executor_timeout) }).await
         }
         Role::Executor(ExecutorArguments { listen, host, work_dir, tasks, place }) => {
