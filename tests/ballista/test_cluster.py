@@ -24,6 +24,8 @@ LONG = 1800
 LOST_AFTER = 10
 # What says when and by whom something was done, and not what came of it.
 ACCOUNTS = ("runs", "running", "manifest")
+# Of other tables, what names the run, and the files that it pinned.
+NAMES_OF_RUNS = {"run_id", "inputs"}
 
 
 def scorehouse(*arguments: object, codes: tuple[int, ...] = (0,), **options) -> subprocess.CompletedProcess:
@@ -132,7 +134,7 @@ def rows(path: Path) -> pl.DataFrame:
     """Every row as text, bits of floats included, in an order of their own."""
     frame = pl.from_arrow(DeltaTable(path).to_pyarrow_table())
     texts = []
-    for column in sorted(frame.columns):
+    for column in sorted(set(frame.columns) - NAMES_OF_RUNS):
         values = frame[column]
         if values.dtype.is_float():
             values = values.to_physical().map_elements(float.hex, return_dtype=pl.String)
