@@ -12,7 +12,7 @@ SECONDS: list[tuple[float, str]] = []
 
 def pytest_configure(config: pytest.Config) -> None:
     """What is missing is a failure, not a skip: pages that nobody follows are held by nothing."""
-    for name, child in (("SCOREHOUSE", ""), ("SCOREHOUSE_PREPARED", "lake/scores")):
+    for name, child in (("SCOREHOUSE", ""), ("SCOREHOUSE_PREPARED", "lake/scores"), ("SCOREHOUSE_PREPARED", "first/scores")):
         if not os.environ.get(name) or not (Path(os.environ[name]) / child).exists():
             raise pytest.UsageError(f"{name} is not set, or leads nowhere; `make docs` sets it")
 

@@ -7,7 +7,9 @@ otherwise says an HTML comment on the line before the fence, which readers of th
     <!-- exit code: 2 -->              its last command ends with that
     <!-- output varies -->             the output that a `console` block shows is not compared
     <!-- file: models/new.yaml -->     it becomes that file
-    <!-- insert: f.yaml after TEXT --> it becomes lines of that file, after the first one that holds TEXT
+    <!-- insert: f.yaml after TEXT --> it becomes lines of that file, after the first one that holds TEXT; what the block
+                                       has up to such a line of its own only says where
+    <!-- printed -->                   a `text` block is what the `python` block before it prints
 """
 
 import re
@@ -15,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 RUN = ("sh", "console", "python", "sql", "yaml")
-MARKERS = ("not run", "exit code", "output varies", "file", "insert")
+MARKERS = ("not run", "exit code", "output varies", "file", "insert", "printed")
 
 FENCE = re.compile(r"^(\s*)```(.*)$")
 COMMENT = re.compile(r"^\s*<!--\s*(.+?)\s*-->\s*$")

@@ -25,16 +25,17 @@ SECONDS = 240
 # Reads blocks, one as JSON on a line, and runs them as if they were typed one after the other.
 PYTHON = r"""
 import json, sys, traceback
-said, sys.stdout = sys.stdout, open("page.out", "w")
+said = sys.stdout
 names = {"__name__": "__main__"}
 for line in sys.stdin:
     block = json.loads(line)
+    sys.stdout = open(block["out"], "w")
     try:
         exec(compile("\n" * (block["line"] - 1) + block["text"], block["page"], "exec"), names)
         error = ""
     except BaseException:
         error = traceback.format_exc()
-    sys.stdout.flush()
+    sys.stdout.close()
     print(json.dumps(error), file=said, flush=True)
 """
 
@@ -46,7 +47,8 @@ class Failed(Exception):
 class Session:
     """The surroundings of one page."""
 
-    def __init__(self, scratch: Path, scorehouse: Path, python: str, prepared: Path | None):
+    def __init__(self, scratch: Path, scorehouse: Path, python: str, lake: dict[str, Path]):
+        """`lake` has what lies in the project already: `raw` and `lake`, copied from there."""
         self.work = scratch / "project"
         self.notes = scratch / "notes"
         self.python = python
@@ -60,9 +62,8 @@ class Session:
                 shutil.copytree(source, self.work / name, ignore=shutil.ignore_patterns("__pycache__"))
             elif source.exists():
                 shutil.copy2(source, self.work / name)
-        if prepared:
-            for name in ("raw", "lake"):
-                subprocess.run(["cp", "-a", prepared / name, self.work / name], check=True)
+        for name, source in lake.items():
+            subprocess.run(["cp", "-a", source, self.work / name], check=True)
         self.environment = self.surroundings(scratch, scorehouse)
 
     def surroundings(self, scratch: Path, scorehouse: Path) -> dict[str, str]:
@@ -96,6 +97,9 @@ class Session:
             if not block.marks["not run"]:
                 raise Failed(f"{block.place}: `not run:` without a reason")
             return "not run"
+        if "printed" in block.marks:
+            self.compare(block)
+            return "compared"
         if "file" in block.marks or "insert" in block.marks:
             self.write(block)
             return "written"
@@ -128,10 +132,16 @@ class Session:
         name, _, text = block.marks["insert"].partition(" after ")
         path = self.work / name
         lines = path.read_text().splitlines()
-        at = next((number for number, line in enumerate(lines, 1) if text in line), None)
-        if at is None:
+        at = after(lines, text)
+        if at == 0:
             raise Failed(f"{block.place}: no line of {name} holds {text!r}")
-        path.write_text("\n".join(lines[:at] + block.text.splitlines() + lines[at:]) + "\n")
+        new = block.text.splitlines()
+        path.write_text("\n".join(lines[:at] + new[after(new, text) :] + lines[at:]) + "\n")
+
+    def compare(self, block: Block) -> None:
+        printed = (self.notes / "python.out").read_text()
+        if differs(block.text.splitlines(), printed):
+            raise Failed(f"{block.place}: the python above prints other than is shown\n--- printed\n{printed}")
 
     def type(self, block: Block) -> None:
         typed = commands(block)
@@ -166,7 +176,8 @@ class Session:
     def execute(self, block: Block) -> None:
         if self.child is None:
             self.child = self.start([self.python, "-c", PYTHON])
-        self.say(self.child, json.dumps({"text": block.text, "page": block.page, "line": block.line}))
+        told = {"text": block.text, "page": block.page, "line": block.line, "out": str(self.notes / "python.out")}
+        self.say(self.child, json.dumps(told))
         started = time.monotonic()
         error = json.loads(self.hear(self.child, block.place, block.text))
         self.seconds.append((time.monotonic() - started, f"{block.place} python"))
@@ -203,6 +214,11 @@ class Session:
                     return line
         os.killpg(process.pid, signal.SIGKILL)
         raise Failed(f"{place}\n$ {text}\ntakes longer than {SECONDS} s")
+
+
+def after(lines: list[str], text: str) -> int:
+    """How many lines there are up to the first one that holds a text, with it; 0 where none does."""
+    return next((number for number, line in enumerate(lines, 1) if text in line), 0)
 
 
 def tail(text: str, lines: int = 40) -> str:

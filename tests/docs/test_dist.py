@@ -1,5 +1,6 @@
-"""What `make dist` hands out: a stripped binary that runs, checksums that hold, a bill of all it is made of, completions
-that a shell takes, and pages that man renders."""
+"""What `make dist` hands out, in the hands of those who get it: a binary without symbols, checksums that `sha256sum` finds
+right, a bill of exactly what cargo builds, completions that shells take, pages that render. tests/it/release.rs holds
+the rest."""
 
 import json
 import re
@@ -28,17 +29,6 @@ def dist(tmp_path_factory, scorehouse: Path) -> Path:
     made = tmp_path_factory.mktemp("handed") / "dist"
     output(ROOT / "orchestration/dist.sh", scorehouse, made)
     return made
-
-
-def test_the_binary_runs_and_names_commit_and_libraries(dist: Path):
-    told = output(dist / "scorehouse", "--version")
-    assert re.search(r"^scorehouse \d+\.\d+\.\d+$", told, re.M), told
-    assert re.search(r"^commit ([0-9a-f]{7,40}.*|unknown)$", told, re.M), told
-    lock = (ROOT / "Cargo.lock").read_text()
-    for name in ("datafusion", "arrow", "parquet", "deltalake"):
-        version = re.search(rf'name = "{name}"\nversion = "([^"]+)"', lock)[1]
-        assert f"{name} {version}\n" in told
-    assert re.search(r"^LightGBM \d+\.\d+\.\d+$", told, re.M), told
 
 
 def test_the_binary_is_stripped(dist: Path, scorehouse: Path):
@@ -78,12 +68,6 @@ def test_the_bill_names_every_crate_that_is_built_with_its_licence_and_checksum(
 
 def own(bill: dict) -> str:
     return bill["metadata"]["component"]["version"]
-
-
-def test_the_bill_has_the_checksum_of_the_binary(dist: Path):
-    bill = json.loads((dist / "scorehouse.cdx.json").read_text())
-    (checksum,) = bill["metadata"]["component"]["hashes"]
-    assert f"{checksum['content']}  scorehouse\n" in (dist / "SHA256SUMS").read_text()
 
 
 def test_bash_completes_jobs_and_options(dist: Path):

@@ -10,7 +10,7 @@ from session import Failed, Session, python
 
 @pytest.fixture
 def follow(tmp_path: Path, scorehouse: Path):
-    session = Session(tmp_path, scorehouse, python(), None)
+    session = Session(tmp_path, scorehouse, python(), {})
     yield lambda text: [session.follow(block) for block in blocks(text, "page.md")]
     session.close()
 
@@ -50,6 +50,13 @@ def test_python_goes_on_where_it_was(follow):
         follow("\n```python\nraise ValueError\n```\n")
 
 
+def test_what_python_prints_is_held_to_what_is_shown(follow):
+    page = "```python\nprint(1)\n```\n\n```python\nprint(2)\n```\n\n<!-- printed -->\n```text\n{}\n```\n"
+    assert follow(page.format(2))[-1] == "compared"
+    with pytest.raises(Failed, match="other than is shown"):
+        follow(page.format(1))
+
+
 def test_what_is_not_run_has_a_reason(follow):
     assert follow("<!-- not run: needs a cluster -->\n```sh\nfalse\n```\n") == ["not run"]
     with pytest.raises(Failed, match="without a reason"):
@@ -57,7 +64,7 @@ def test_what_is_not_run_has_a_reason(follow):
 
 
 def test_definitions_are_written_and_inserted(follow):
-    page = "<!-- file: a.yaml -->\n```yaml\na:\nb:\n```\n\n<!-- insert: a.yaml after a: -->\n```yaml\n  c: 1\n```\n"
+    page = "<!-- file: a.yaml -->\n```yaml\na:\nb:\n```\n\n<!-- insert: a.yaml after a: -->\n```yaml\n# a.yaml\na:\n  c: 1\n```\n"
     assert follow(page + "\n```console\n$ cat a.yaml\na:\n  c: 1\nb:\n```\n") == ["written", "written", "run"]
 
 

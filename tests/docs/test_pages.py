@@ -1,6 +1,7 @@
 """README.md and docs/ do what they say: each page is followed from top to end, in a project and on a lake of its own.
 
-`make docs` runs it. A page in which `<!-- starts without a lake -->` stands begins with a checkout and nothing else.
+`make docs` runs it. A page in which `<!-- starts after the first night -->` stands has the lake of one night, all others
+of two.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ from pages import RUN, blocks
 from session import ROOT, Failed, Session, python
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BARE = "<!-- starts without a lake -->"
+FIRST = "<!-- starts after the first night -->"
 
 
 def name(page: Path) -> str:
@@ -23,7 +24,8 @@ def name(page: Path) -> str:
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path, scorehouse: Path, prepared: Path):
     text = page.read_text()
     found = blocks(text, name(page))
-    session = Session(tmp_path, scorehouse, python(), None if BARE in text or not running(found) else prepared)
+    lake = {"raw": prepared / "raw", "lake": prepared / ("first" if FIRST in text else "lake")} if running(found) else {}
+    session = Session(tmp_path, scorehouse, python(), lake)
     try:
         for block in found:
             done = session.follow(block)
