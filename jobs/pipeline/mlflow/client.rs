@@ -1,4 +1,4 @@
-//! MLflow's REST interface, as much of it as is needed (https://mlflow.org/docs/latest/api_reference/rest-api.html).
+//! MLflow's REST interface, as much of it as is needed (<https://mlflow.org/docs/latest/api_reference/rest-api.html>).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
