@@ -65,7 +65,7 @@ nightly: build ## generate events, run the night on a local lake, show what was 
 	@$(SCOREHOUSE) generate --users $(USERS) --days $(DAYS) --seed $(SEED) --date $(DATE) --raw "$(RAW)"
 	@$(SCOREHOUSE) nightly --date $(DATE) --raw "$(RAW)" --lake "$(LAKE)"
 
-test: unit check readers docs pages ## every test
+test: unit check readers pages ## every test but those of servers and pages of documentation
 
 unit: setup servers ## unit and integration tests (T=name for some of them)
 	@$(WITH_TOOLS) cargo test --locked $(T)
