@@ -20,11 +20,15 @@ const TEMPORARY: [&str; 9] = [
 ];
 
 /// Words of errors of a row that an expression cannot be computed for, or of a file that cannot be read.
-const DATA: [&str; 7] = [
+const DATA: [&str; 11] = [
     "Cast error",
+    "CastError",
     "Parser error",
+    "ParseError",
     "Divide by zero",
+    "DivideByZero",
     "Arithmetic overflow",
+    "ArithmeticOverflow",
     "overflow",
     "Parquet error",
     "Invalid Parquet",
