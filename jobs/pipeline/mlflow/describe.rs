@@ -6,11 +6,11 @@ use crate::define::Model;
 use crate::define::model::HeadKind;
 use crate::error::{Error, Result};
 use crate::learn::artifact::Artifact;
-use crate::learn::curves;
 use crate::learn::heads;
 use crate::learn::metrics::Metrics;
 use crate::pipeline::gate::Verdict;
-use crate::report::page::{Calibration, Curves, Line, Reliability, ReliabilityBin};
+use crate::pipeline::report::measured::bins;
+use crate::report::page::{Calibration, Curves, Line, Reliability};
 use crate::report::plots;
 
 /// By which `mlflow.lightgbm.load_model` and `mlflow.pyfunc.load_model` load a directory.
@@ -158,15 +158,7 @@ fn drawn(artifact: &Artifact) -> (Curves, Calibration) {
     let base_rate = found.map_or(0.0, |e| e.positives as f64 / e.rows.max(1) as f64);
     let roc = ours.roc.iter().map(|p| (p.false_positive_rate, p.true_positive_rate)).collect();
     let precision = ours.precision_recall.iter().map(|p| (p.recall, p.precision)).collect();
-    let bin = |bin: &curves::ReliabilityBin| ReliabilityBin {
-        predicted: bin.mean_probability,
-        observed: bin.observed,
-        low: bin.low,
-        high: bin.high,
-        rows: bin.mass.round() as u64,
-    };
-    let reliability =
-        Reliability { name: "This version".into(), error: None, bins: ours.reliability.iter().map(bin).collect() };
+    let reliability = Reliability { name: "This version".into(), error: None, bins: bins(&ours.reliability) };
     let curves = Curves {
         rows: rows.clone(),
         roc: line(note("AUC", metric(|m| m.roc_auc)), roc),
