@@ -30,7 +30,7 @@ struct SchedulerArguments {
     #[arg(long, default_value = "127.0.0.1:50050", value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Seconds without a sign of life after which an executor is lost, and its work is done again by another.
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(5..))]
     executor_timeout: u64,
 }
 

@@ -21,7 +21,7 @@ FIRST, SECOND = "2025-06-29", "2025-06-30"
 USERS, DAYS = 400, 150
 # Seconds.
 LONG = 1800
-LOST_AFTER = 5
+LOST_AFTER = 10
 # What says when and by whom something was done, and not what came of it.
 ACCOUNTS = ("runs", "running", "manifest")
 
@@ -204,7 +204,7 @@ def test_a_scheduler_without_executors_ends_as_temporary(raw, embedded, tmp_path
     profile = tmp_path / "nobody.yaml"
     settings = {"lake": str(embedded), "raw": str(raw), "engine": "ballista"}
     profile.write_text(yaml.safe_dump(settings | {"scheduler": f"http://127.0.0.1:{port}"}))
-    arguments = ["ballista", "scheduler", "--listen", f"127.0.0.1:{port}", "--executor-timeout", "2"]
+    arguments = ["ballista", "scheduler", "--listen", f"127.0.0.1:{port}", "--executor-timeout", "5"]
     with process(log, *arguments) as scheduler:
         wait_for(port, scheduler, log)
         command = ["query", "select sum(amount) from tables.payment", "--profile", profile]

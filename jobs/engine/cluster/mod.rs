@@ -16,6 +16,7 @@
 //! computed here ([`remote`]).
 
 mod codec;
+mod logs;
 pub mod process;
 mod remote;
 mod trouble;

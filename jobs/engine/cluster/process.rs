@@ -22,6 +22,9 @@ use crate::error::{Error, Result};
 /// The largest message between processes: plans name every file that they read.
 const LARGEST_MESSAGE: u32 = 256 << 20;
 
+/// Seconds between two signs of life of an executor: several of them fit into the shortest timeout of a scheduler.
+const HEARTBEAT: u64 = 1;
+
 /// A scheduler.
 pub struct Scheduler {
     pub listen: SocketAddr,
@@ -34,6 +37,7 @@ pub struct Scheduler {
 /// # Errors
 /// Temporary: the address cannot be listened at.
 pub async fn schedule(scheduler: &Scheduler) -> Result<()> {
+    super::logs::forward();
     let seconds = scheduler.executor_timeout.as_secs().max(1);
     let config = SchedulerConfig {
         bind_host: scheduler.listen.ip().to_string(),
@@ -77,6 +81,7 @@ pub struct Executor {
 /// # Errors
 /// Temporary: no scheduler answers, or the address cannot be listened at.
 pub async fn execute(executor: Executor) -> Result<()> {
+    super::logs::forward();
     let work_dir = executor.work_dir.display().to_string();
     std::fs::create_dir_all(&executor.work_dir)
         .map_err(|e| Error::definition(format!("{work_dir}: cannot be made: {e}")))?;
@@ -108,7 +113,7 @@ pub async fn execute(executor: Executor) -> Result<()> {
         grpc_max_decoding_message_size: LARGEST_MESSAGE,
         grpc_max_encoding_message_size: LARGEST_MESSAGE,
         grpc_server_config: Default::default(),
-        executor_heartbeat_interval_seconds: 5,
+        executor_heartbeat_interval_seconds: HEARTBEAT,
         metric_collection_policy: Default::default(),
         memory_pool_size: Some(executor.memory_limit.unwrap_or(0) as u64),
         memory_pool_fraction: 1.0,
