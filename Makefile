@@ -131,8 +131,9 @@ mlflow: build ## two nights that tell an MLflow server of their models; it is in
 
 # A target directory of its own: with the feature, dependencies have others, and each build would undo the other.
 ballista: setup ## nights on a cluster, an executor of which is killed; Flight SQL by ADBC; half an hour of building first
+	@orchestration/setup.sh protoc
 	@orchestration/setup.sh readers
-	@$(READERS) -m pip install --quiet --disable-pip-version-check adbc-driver-flightsql
+	@$(READERS) -m pip install --quiet --disable-pip-version-check adbc-driver-flightsql==1.13.0
 	@$(WITH_TOOLS) CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)/ballista" cargo build --locked --features ballista,flight-sql
 	@SCOREHOUSE="$(CARGO_TARGET_DIR)/ballista/debug/scorehouse" $(READERS) -m pytest -q -p no:cacheprovider tests/ballista
 

@@ -37,6 +37,13 @@ impl Kind {
         }
     }
 
+    /// The kind that ends with this exit code.
+    pub fn of_code(code: u8) -> Option<Kind> {
+        [Kind::Internal, Kind::Definition, Kind::Data, Kind::Gate, Kind::Temporary]
+            .into_iter()
+            .find(|k| k.code() == code)
+    }
+
     /// Of two kinds, the one that decides the exit code: 1, 2, 3, 75, 4 in this order.
     pub fn worst(self, other: Kind) -> Kind {
         let rank = |k: Kind| match k {
@@ -111,6 +118,16 @@ impl Error {
         // DataFusion puts a request to report a bug of its own behind what it does not know.
         let text = text.split(".\nThis issue was likely caused by a bug").next().unwrap_or_default();
         known.into_iter().find_map(|(words, kind)| Some(Error::new(kind, &text[text.find(words)?..])))
+    }
+
+    /// What an error of DataFusion is that belongs to somebody else: its kind and its words.
+    pub fn of_datafusion(error: &DataFusionError) -> Error {
+        Error::within(error).unwrap_or_else(|| Error::new(datafusion_kind(error), error.strip_backtrace()))
+    }
+
+    /// The same of an error of Arrow.
+    pub fn of_arrow(error: &ArrowError) -> Error {
+        Error::within(error).unwrap_or_else(|| Error::new(arrow_kind(error), error.to_string()))
     }
 
     /// Whether some Parquet file cannot be read, and it is not said which.
@@ -200,10 +217,7 @@ impl From<DataFusionError> for Error {
             }
             DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
                 Ok(inner) => Error::from(inner),
-                Err(shared) => match Error::within(shared.as_ref()) {
-                    Some(ours) => ours,
-                    None => Error::new(datafusion_kind(&shared), shared.strip_backtrace()),
-                },
+                Err(shared) => Error::of_datafusion(&shared),
             },
             other => match Error::within(&other) {
                 Some(ours) => ours,
@@ -236,15 +250,19 @@ fn datafusion_kind(error: &DataFusionError) -> Kind {
             ParquetError::External(inner) => inner.downcast_ref::<Error>().map_or(Kind::Data, Error::kind),
             _ => Kind::Data,
         },
-        DataFusionError::ArrowError(arrow, _) => match arrow.as_ref() {
-            // A row that an expression cannot be computed for.
-            ArrowError::DivideByZero | ArrowError::ArithmeticOverflow(_) => Kind::Data,
-            ArrowError::CastError(_) | ArrowError::ParseError(_) => Kind::Data,
-            ArrowError::IoError(..) => Kind::Temporary,
-            _ => Kind::Internal,
-        },
+        DataFusionError::ArrowError(arrow, _) => arrow_kind(arrow),
         DataFusionError::SQL(..) | DataFusionError::SchemaError(..) | DataFusionError::Plan(_) => Kind::Definition,
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => Kind::Temporary,
+        _ => Kind::Internal,
+    }
+}
+
+fn arrow_kind(error: &ArrowError) -> Kind {
+    match error {
+        // A row that an expression cannot be computed for.
+        ArrowError::DivideByZero | ArrowError::ArithmeticOverflow(_) => Kind::Data,
+        ArrowError::CastError(_) | ArrowError::ParseError(_) | ArrowError::ParquetError(_) => Kind::Data,
+        ArrowError::IoError(..) => Kind::Temporary,
         _ => Kind::Internal,
     }
 }

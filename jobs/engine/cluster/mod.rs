@@ -16,8 +16,10 @@
 //! computed here ([`remote`]).
 
 mod codec;
+mod presence;
 pub mod process;
 mod remote;
+mod stages;
 mod trouble;
 
 use std::sync::Arc;

@@ -17,6 +17,7 @@ use datafusion::prelude::SessionConfig;
 use uuid::Uuid;
 
 use super::codec::Codec;
+use super::stages::Stages;
 use crate::error::{Error, Result};
 
 /// The largest message between processes: plans name every file that they read.
@@ -116,7 +117,7 @@ pub async fn execute(executor: Executor) -> Result<()> {
         memory_pool_size: Some(executor.memory_limit.unwrap_or(0) as u64),
         memory_pool_fraction: 1.0,
         session_runtime_cache_capacity: 16,
-        override_execution_engine: None,
+        override_execution_engine: Some(Arc::new(Stages::default())),
         override_function_registry: Some(Arc::new(BallistaFunctionRegistry::from(&functions))),
         override_runtime_producer: Some(Arc::new(runtime)),
         override_config_producer: Some(Arc::new(|| super::config(SessionConfig::new()))),
@@ -124,7 +125,7 @@ pub async fn execute(executor: Executor) -> Result<()> {
         override_physical_codec: Some(Arc::new(Codec::default())),
         override_arrow_flight_service: None,
         override_create_grpc_client_endpoint: None,
-        client_ttl: 30,
+        client_ttl: 0,
         health: Default::default(),
     };
     start_executor_process(Arc::new(config)).await.map_err(failed)

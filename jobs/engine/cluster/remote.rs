@@ -1,6 +1,7 @@
 //! A whole plan as one node of this process: executing it has a cluster execute it.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 
 use ballista_core::execution_plans::execute_physical_plan;
@@ -19,11 +20,13 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use datafusion_proto::protobuf::PhysicalPlanNode;
+use futures::future::{self, Either};
 use futures::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
 use super::codec::Codec;
-use super::trouble;
+use super::{presence, trouble};
+use crate::engine::pit::exec::wrap;
 
 /// Rows of this process that a plan may take along.
 const LUGGAGE: usize = 1 << 20;
@@ -117,14 +120,20 @@ impl ExecutionPlan for RemoteExec {
         let (plan, scheduler) = (Arc::clone(&self.plan), self.scheduler.clone());
         let settings = super::config(context.session_config().clone());
         let answer = async move {
+            presence::awaited(&scheduler).await.map_err(wrap)?;
             let config = settings.ballista_config();
             // A session each: the scheduler keeps nothing of ours from one query to the next.
             let session = Uuid::new_v4().to_string();
             let codec = Codec::default();
-            execute_physical_plan::<PhysicalPlanNode>(scheduler.clone(), &config, plan, &codec, session, settings)
-                .await
-                .map(|rows| rows.map_err(trouble::of).boxed())
-                .map_err(|error| trouble::of(error).context(format!("the scheduler at {scheduler}")))
+            let at = scheduler.clone();
+            let rows = pin!(execute_physical_plan::<PhysicalPlanNode>(at, &config, plan, &codec, session, settings));
+            match future::select(rows, pin!(presence::missed(&scheduler))).await {
+                Either::Left((Ok(rows), _)) => Ok(rows.map_err(trouble::of).boxed()),
+                Either::Left((Err(error), _)) => {
+                    Err(trouble::of(error).context(format!("the scheduler at {scheduler}")))
+                }
+                Either::Right((missed, _)) => Err(wrap(missed)),
+            }
         };
         let rows = stream::once(answer).try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.plan.schema(), rows)))

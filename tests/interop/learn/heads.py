@@ -63,7 +63,7 @@ def trees(folder):
 
 def the_same_training(ours, booster):
     """By the reference binding, from a dense matrix."""
-    params = dict(objective="binary", metric="binary_logloss", seed=1, deterministic=True, force_row_wise=True,
+    params = dict(objective="binary", metric="binary_logloss", seed=1, deterministic=True, force_col_wise=True,
                   num_threads=1, verbosity=-1)
     categorical = [i for i, feature in enumerate(ours.schema["features"]) if "vocabulary" in feature]
 
