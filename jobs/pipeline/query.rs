@@ -13,13 +13,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
+use datafusion::catalog::{MemorySchemaProvider, SchemaProvider, TableProvider};
 use datafusion::common::{Column, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::{Expr, col};
-use datafusion::prelude::DataFrame;
+use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
@@ -33,7 +33,11 @@ use crate::engine::session::Session;
 use crate::error::{Error, Result};
 use crate::lake::Lake;
 
+#[cfg(feature = "flight-sql")]
+mod catalog;
 pub mod tables;
+#[cfg(feature = "flight-sql")]
+pub use catalog::CATALOG;
 
 /// Asks one lake. Cheap to clone.
 #[derive(Clone)]
@@ -93,15 +97,13 @@ impl Reader {
         self.answer(session.context().sql_with_options(sql, only_queries).await.map_err(wrong)?).await
     }
 
-    /// A session with every table there is, by the names that `query` knows them by.
+    /// A session with every table there is, by the names that [`Reader::ask`] knows them by. They are opened when a plan
+    /// names them.
     #[cfg(feature = "flight-sql")]
     pub async fn everything(&self) -> Result<Session> {
         rotation::refuse(&self.lake).await?;
         let session = open::session(&self.profile)?;
-        for name in names(&self.lake).await? {
-            let table = TableReference::parse_str(&name);
-            register(&self.lake, &session, &table).await?;
-        }
+        catalog::register(&self.lake, &session).await?;
         Ok(session)
     }
 
@@ -167,21 +169,28 @@ fn listed(names: &[String]) -> Result<RecordBatch> {
 }
 
 async fn register(lake: &Lake, session: &Session, table: &TableReference) -> Result<()> {
-    let context = session.context();
-    match find(lake, table.schema(), table.table()).await? {
-        Some(Found::Stored(snapshot)) => {
-            if let Some(folder) = table.schema() {
-                schema(session, folder)?;
-            }
-            context.register_table(table.clone(), snapshot.provider()?)?;
-        }
-        Some(Found::Current(snapshot)) => {
-            let frame = current(context.read_table(snapshot.provider()?)?)?;
-            context.register_table(table.clone(), frame.into_view())?;
-        }
-        None => return Err(unknown(lake, &table.to_string()).await?),
+    let Some(provider) = opened(lake, session.context(), table.schema(), table.table()).await? else {
+        return Err(unknown(lake, &table.to_string()).await?);
+    };
+    if let Some(folder) = table.schema() {
+        schema(session, folder)?;
     }
+    session.context().register_table(table.clone(), provider)?;
     Ok(())
+}
+
+/// The table that `folder.name`, or `name` alone, stands for, to be read.
+async fn opened(
+    lake: &Lake,
+    context: &SessionContext,
+    folder: Option<&str>,
+    name: &str,
+) -> Result<Option<Arc<dyn TableProvider>>> {
+    Ok(match find(lake, folder, name).await? {
+        Some(Found::Stored(snapshot)) => Some(snapshot.provider()?),
+        Some(Found::Current(snapshot)) => Some(current(context.read_table(snapshot.provider()?)?)?.into_view()),
+        None => None,
+    })
 }
 
 /// Open versions, without bookkeeping.

@@ -14,7 +14,7 @@ DATE = "2025-06-30"
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("flight")
-    scorehouse("generate", "--users", 50, "--days", 20, "--date", DATE, "--raw", folder / "raw")
+    scorehouse("generate", "--users", 100, "--days", 150, "--date", DATE, "--raw", folder / "raw")
     for job in ("ingest", "tables"):
         scorehouse(job, "--date", DATE, "--raw", folder / "raw", "--lake", folder / "lake")
     return folder
@@ -53,7 +53,14 @@ def test_tools_see_the_tables(served):
     with connect(served) as connection:
         seen = connection.adbc_get_objects(depth="tables").read_all().to_pylist()
     names = {table["table_name"] for catalog in seen for schema in catalog["catalog_db_schemas"] for table in schema["db_schema_tables"]}
-    assert {"payment", "order_payments", "users"} <= names
+    assert {"payment", "order_payments", "users", "runs"} <= names
+
+
+def test_show_tables_lists_them(served):
+    with connect(served) as connection, connection.cursor() as cursor:
+        cursor.execute("show tables")
+        names = {(row[1], row[2]) for row in cursor.fetchall()}
+        assert {("public", "payment"), ("tables", "payment"), ("public", "runs")} <= names
 
 
 @pytest.mark.parametrize("sql", ["drop table payment", "insert into payment select * from payment", "set a.b = 1"])
