@@ -15,7 +15,7 @@ use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use clap::Args;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use scorehouse::define::map::Map;
 use scorehouse::define::model::{Calibration, Encodings, HeadKind};
 use scorehouse::learn::artifact::Artifact;
@@ -47,8 +47,7 @@ pub struct Learning {
 
 pub fn train(asked: &Learning) -> Result<(), Failure> {
     let began = scorehouse::clock::instant();
-    let reader = open(&asked.rows, |_| true)?;
-    let batches = reader.collect::<Result<Vec<_>, _>>()?;
+    let batches = read(&asked.rows, asked.threads)?;
     let schema = batches.first().ok_or("no rows")?.schema();
     let names: Vec<String> =
         schema.fields().iter().map(|field| field.name().clone()).filter(|name| is_feature(name)).collect();
@@ -116,7 +115,7 @@ pub fn score(asked: &Learning) -> Result<(), Failure> {
         .collect::<Result<Vec<_>, std::io::Error>>()?;
     let scorer = Scorer::new(&Artifact::from_files(&files)?, asked.threads)?;
     let mut writer = None;
-    for batch in open(&asked.rows, |name| name == "_row" || is_feature(name))? {
+    for batch in open(&asked.rows, |name| name == "_row" || is_feature(name))?.build()? {
         let batch = batch?;
         let row = batch.column_by_name("_row").ok_or("no column _row")?.clone();
         let out = answer(row, scorer.score(&batch)?)?;
@@ -134,12 +133,35 @@ fn is_feature(name: &str) -> bool {
     name.starts_with('f')
 }
 
-fn open(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<ParquetRecordBatchReader, Failure> {
+/// A whole file, its row groups read by several threads, as the job's reader does.
+fn read(path: &Path, threads: usize) -> Result<Vec<RecordBatch>, Failure> {
+    let groups: Vec<usize> = (0..open(path, |_| true)?.metadata().num_row_groups()).collect();
+    let share = |groups: &[usize]| -> Result<Vec<RecordBatch>, String> {
+        let builder = open(path, |_| true).map_err(|e| e.to_string())?.with_row_groups(groups.to_vec());
+        builder
+            .build()
+            .and_then(|reader| reader.collect::<Result<_, _>>().map_err(Into::into))
+            .map_err(|e| e.to_string())
+    };
+    let shares = std::thread::scope(|scope| {
+        let reading: Vec<_> = groups
+            .chunks(groups.len().div_ceil(threads.max(1)).max(1))
+            .map(|groups| scope.spawn(move || share(groups)))
+            .collect();
+        reading
+            .into_iter()
+            .map(|read| read.join().map_err(|_| "a reader panicked".to_string())?)
+            .collect::<Result<Vec<_>, _>>()
+    })?;
+    Ok(shares.into_iter().flatten().collect())
+}
+
+fn open(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<ParquetRecordBatchReaderBuilder<File>, Failure> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
     let schema = builder.schema().clone();
     let columns = (0..schema.fields().len()).filter(|at| wanted(schema.field(*at).name()));
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
-    Ok(builder.with_projection(mask).with_batch_size(BATCH).build()?)
+    Ok(builder.with_projection(mask).with_batch_size(BATCH))
 }
 
 fn answer(row: ArrayRef, probability: Vec<f64>) -> Result<RecordBatch, Failure> {

@@ -138,26 +138,33 @@ impl Differences {
 ///
 /// A metric that the rows do not define has none; repetitions that do not define it (no positive was drawn) are left
 /// out of its percentiles. Errors as [`Metrics::weighted`]; `Definition` error where the plan is none.
-pub fn intervals(sample: &Sample<'_>, scores: &[f64], plan: Plan) -> Result<Intervals> {
+pub fn intervals(sample: &Sample<'_>, scores: &[f64], plan: Plan, threads: usize) -> Result<Intervals> {
     check(sample, plan)?;
-    let mut model = Scored::new(sample, scores)?;
-    let whole = model.metrics(sample.threshold, None);
-    let drawn = repeat(sample.clusters, plan, |counts| model.metrics(sample.threshold, Some(counts)));
+    let (mut model, threshold) = (Scored::new(sample, scores)?, sample.threshold);
+    let whole = model.metrics(threshold, None);
+    let drawn = repeat(sample.clusters, plan, threads, move |counts| model.metrics(threshold, Some(counts)));
     let (low, high) = percentiles(&whole, &drawn, plan.confidence);
     Ok(Intervals { plan, low, high })
 }
 
 /// Candidate minus champion for all metrics, with percentile intervals, each repetition drawing the same entities for
 /// both. Where less is better (Brier, losses, calibration error) a better candidate has a difference below zero.
-pub fn paired_differences(sample: &Sample<'_>, candidate: &[f64], champion: &[f64], plan: Plan) -> Result<Differences> {
+pub fn paired_differences(
+    sample: &Sample<'_>,
+    candidate: &[f64],
+    champion: &[f64],
+    plan: Plan,
+    threads: usize,
+) -> Result<Differences> {
     check(sample, plan)?;
     let (mut one, mut other) = (Scored::new(sample, candidate)?, Scored::new(sample, champion)?);
-    let mut of = |counts: Option<&[u32]>| {
-        let (a, b) = (one.metrics(sample.threshold, counts), other.metrics(sample.threshold, counts));
+    let threshold = sample.threshold;
+    let mut of = move |counts: Option<&[u32]>| {
+        let (a, b) = (one.metrics(threshold, counts), other.metrics(threshold, counts));
         Metrics::from_fn(|metric| Some(a.get(metric)? - b.get(metric)?))
     };
     let difference = of(None);
-    let drawn = repeat(sample.clusters, plan, |counts| of(Some(counts)));
+    let drawn = repeat(sample.clusters, plan, threads, move |counts| of(Some(counts)));
     let (low, high) = percentiles(&difference, &drawn, plan.confidence);
     Ok(Differences { plan, difference, low, high })
 }
@@ -169,8 +176,9 @@ pub fn paired_difference(
     candidate: &[f64],
     champion: &[f64],
     plan: Plan,
+    threads: usize,
 ) -> Result<Option<Difference>> {
-    Ok(paired_differences(sample, candidate, champion, plan)?.of(metric))
+    Ok(paired_differences(sample, candidate, champion, plan, threads)?.of(metric))
 }
 
 /// The percentile interval of any other statistic: `f` makes it of how much each row weighs in a repetition, the same
@@ -208,6 +216,7 @@ fn check(sample: &Sample<'_>, plan: Plan) -> Result<()> {
 }
 
 /// One model's rows in the order of its scores, each with its cluster and its own weight.
+#[derive(Clone)]
 struct Scored {
     ranked: Ranked,
     clusters: Vec<u32>,
@@ -237,14 +246,28 @@ impl Scored {
     }
 }
 
-/// What `f` makes of how often each cluster was drawn, once per repetition.
-fn repeat(clusters: &Clusters, plan: Plan, mut f: impl FnMut(&[u32]) -> Metrics) -> Vec<Metrics> {
-    let mut counts = vec![0u32; clusters.count as usize];
-    let mut one = |repetition: u32| {
-        draw(plan.seed, repetition, &mut counts);
-        f(&counts)
-    };
-    (0..plan.repetitions).map(&mut one).collect()
+/// What `f` makes of how often each cluster was drawn, once per repetition. Each thread has an `f` of its own.
+fn repeat(
+    clusters: &Clusters,
+    plan: Plan,
+    threads: usize,
+    f: impl FnMut(&[u32]) -> Metrics + Clone + Send,
+) -> Vec<Metrics> {
+    let mut drawn = vec![Metrics::default(); plan.repetitions as usize];
+    let share = drawn.len().div_ceil(threads.max(1)).max(1);
+    std::thread::scope(|scope| {
+        for (repetition, share) in (0..).step_by(share).zip(drawn.chunks_mut(share)) {
+            let mut f = f.clone();
+            scope.spawn(move || {
+                let mut counts = vec![0u32; clusters.count as usize];
+                for (repetition, metrics) in (repetition..).zip(share) {
+                    draw(plan.seed, repetition, &mut counts);
+                    *metrics = f(&counts);
+                }
+            });
+        }
+    });
+    drawn
 }
 
 /// Draws as many clusters as there are, with replacement: a multinomial number for each.
@@ -333,7 +356,7 @@ mod tests {
     fn a_statistic_is_drawn_as_the_metrics_are() {
         let rows = rows(40, 2, 3);
         let clusters = Clusters::of(&rows.entities);
-        let metrics = intervals(&sample(&rows, &clusters), &rows.good, PLAN).unwrap();
+        let metrics = intervals(&sample(&rows, &clusters), &rows.good, PLAN, 2).unwrap();
         let base_rate = |weights: &[f64]| {
             let mass: f64 = weights.iter().sum();
             let positive: f64 =
@@ -386,6 +409,15 @@ mod tests {
     const PINNED: ([u32; 6], u32) = ([1, 1, 1, 2, 0, 1], 108);
 
     #[test]
+    fn the_number_of_threads_does_not_matter() {
+        let rows = rows(40, 2, 3);
+        let clusters = Clusters::of(&rows.entities);
+        let with = |threads| intervals(&sample(&rows, &clusters), &rows.good, PLAN, threads).unwrap();
+        let one = with(1);
+        assert!([0, 2, 7, 1000].into_iter().all(|threads| with(threads) == one));
+    }
+
+    #[test]
     fn the_order_of_rows_does_not_matter() {
         let one = rows(40, 2, 3);
         let mut order: Vec<usize> = (0..one.labels.len()).collect();
@@ -398,7 +430,7 @@ mod tests {
         };
         let of = |rows: &Rows| {
             let clusters = Clusters::of(&rows.entities);
-            intervals(&sample(rows, &clusters), &rows.good, PLAN).unwrap()
+            intervals(&sample(rows, &clusters), &rows.good, PLAN, 2).unwrap()
         };
         assert_eq!(of(&one), of(&other));
     }
@@ -409,7 +441,7 @@ mod tests {
         let rows = rows(2000, 1, 5);
         let clusters = Clusters::of(&rows.entities);
         let plan = Plan { repetitions: 2000, seed: 2, confidence: 0.95 };
-        let got = intervals(&sample(&rows, &clusters), &rows.good, plan).unwrap().of(Metric::BaseRate).unwrap();
+        let got = intervals(&sample(&rows, &clusters), &rows.good, plan, 2).unwrap().of(Metric::BaseRate).unwrap();
         let p = rows.labels.iter().filter(|l| **l).count() as f64 / 2000.0;
         let half = 1.96 * (p * (1.0 - p) / 2000.0).sqrt();
         assert!((got.low - (p - half)).abs() < 0.1 * half, "{got:?} {p} {half}");
@@ -429,13 +461,13 @@ mod tests {
         };
         let by_entity = Clusters::of(&often.entities);
         let (a, b) = (
-            intervals(&sample(&once, &clusters), &once.good, PLAN).unwrap().of(Metric::RocAuc).unwrap(),
-            intervals(&sample(&often, &by_entity), &often.good, PLAN).unwrap().of(Metric::RocAuc).unwrap(),
+            intervals(&sample(&once, &clusters), &once.good, PLAN, 2).unwrap().of(Metric::RocAuc).unwrap(),
+            intervals(&sample(&often, &by_entity), &often.good, PLAN, 2).unwrap().of(Metric::RocAuc).unwrap(),
         );
         assert!((a.low - b.low).abs() < 1e-12 && (a.high - b.high).abs() < 1e-12);
         let row_numbers: Vec<u32> = (0..500).collect();
         let by_row = Clusters::of(&row_numbers);
-        let c = intervals(&sample(&often, &by_row), &often.good, PLAN).unwrap().of(Metric::RocAuc).unwrap();
+        let c = intervals(&sample(&often, &by_row), &often.good, PLAN, 2).unwrap().of(Metric::RocAuc).unwrap();
         assert!(c.high - c.low < 0.6 * (a.high - a.low), "{c:?} {a:?}");
     }
 
@@ -444,11 +476,11 @@ mod tests {
         let rows = rows(1500, 1, 6);
         let clusters = Clusters::of(&rows.entities);
         let sample = sample(&rows, &clusters);
-        let got = paired_difference(Metric::RocAuc, &sample, &rows.good, &rows.poor, PLAN).unwrap().unwrap();
+        let got = paired_difference(Metric::RocAuc, &sample, &rows.good, &rows.poor, PLAN, 2).unwrap().unwrap();
         assert!(got.low > 0.0 && got.is_more_than_noise(), "{got:?}");
-        let swapped = paired_difference(Metric::RocAuc, &sample, &rows.poor, &rows.good, PLAN).unwrap().unwrap();
+        let swapped = paired_difference(Metric::RocAuc, &sample, &rows.poor, &rows.good, PLAN, 2).unwrap().unwrap();
         assert!((swapped.difference + got.difference).abs() < 1e-15 && (swapped.high + got.low).abs() < 1e-12);
-        let itself = paired_differences(&sample, &rows.good, &rows.good, PLAN).unwrap();
+        let itself = paired_differences(&sample, &rows.good, &rows.good, PLAN, 2).unwrap();
         for metric in Metric::ALL {
             let none = Difference { difference: 0.0, low: 0.0, high: 0.0 };
             assert_eq!(itself.of(metric), Some(none));
@@ -460,27 +492,27 @@ mod tests {
     fn what_is_not_defined_has_no_interval() {
         let clusters = Clusters::of(&["a", "b", "c"]);
         let one_class = Sample { labels: &[false; 3], weights: None, clusters: &clusters, threshold: 0.5 };
-        let got = intervals(&one_class, &[0.1, 0.2, 0.3], PLAN).unwrap();
+        let got = intervals(&one_class, &[0.1, 0.2, 0.3], PLAN, 2).unwrap();
         assert_eq!(got.of(Metric::RocAuc), None);
         assert_eq!(got.of(Metric::BaseRate), Some(Interval { low: 0.0, high: 0.0 }));
         // One positive of three is missed by (2/3)³ of the draws; the others still give an interval.
         let rare = Sample { labels: &[true, false, false], ..one_class };
-        assert!(intervals(&rare, &[0.1, 0.2, 0.3], PLAN).unwrap().of(Metric::AveragePrecision).is_some());
+        assert!(intervals(&rare, &[0.1, 0.2, 0.3], PLAN, 2).unwrap().of(Metric::AveragePrecision).is_some());
         let none = Clusters::of::<u8>(&[]);
         let empty = Sample { labels: &[], clusters: &none, ..one_class };
-        assert_eq!(intervals(&empty, &[], PLAN).unwrap().low, Metrics::default());
+        assert_eq!(intervals(&empty, &[], PLAN, 2).unwrap().low, Metrics::default());
     }
 
     #[test]
     fn wrong_calls_are_errors() {
         let clusters = Clusters::of(&["a", "b"]);
         let two = Sample { labels: &[true, false], weights: None, clusters: &clusters, threshold: 0.5 };
-        assert!(intervals(&two, &[0.1], PLAN).is_err());
-        assert!(intervals(&Sample { labels: &[true], ..two }, &[0.1], PLAN).is_err());
+        assert!(intervals(&two, &[0.1], PLAN, 2).is_err());
+        assert!(intervals(&Sample { labels: &[true], ..two }, &[0.1], PLAN, 2).is_err());
         let nan = Sample { weights: Some(&[1.0, f64::NAN]), ..two };
-        assert_eq!(intervals(&nan, &[0.1, 0.2], PLAN).unwrap_err().kind().code(), 3);
+        assert_eq!(intervals(&nan, &[0.1, 0.2], PLAN, 2).unwrap_err().kind().code(), 3);
         for plan in [Plan { repetitions: 0, ..PLAN }, Plan { confidence: 1.0, ..PLAN }] {
-            assert_eq!(intervals(&two, &[0.1, 0.2], plan).unwrap_err().kind().code(), 2);
+            assert_eq!(intervals(&two, &[0.1, 0.2], plan, 2).unwrap_err().kind().code(), 2);
         }
     }
 
@@ -499,7 +531,7 @@ mod tests {
             let clusters = Clusters::of(&rows.entities);
             let weights: Vec<f64> = rows.poor.iter().map(|p| f64::from(u8::from(*p > cut)) + 0.5).collect();
             let sample = Sample { weights: Some(&weights), ..sample(&rows, &clusters) };
-            let got = intervals(&sample, &rows.good, Plan { repetitions: 30, seed, confidence: 0.8 }).unwrap();
+            let got = intervals(&sample, &rows.good, Plan { repetitions: 30, seed, confidence: 0.8 }, 3).unwrap();
             for metric in Metric::ALL {
                 if let Some(interval) = got.of(metric) {
                     prop_assert!(interval.low <= interval.high);

@@ -30,6 +30,8 @@ pub struct Rows<'a> {
     /// Where the default rate is compared: the share that is accepted.
     pub acceptance_rate: Option<f64>,
     pub plan: Plan,
+    /// How many draw; what is drawn does not depend on it.
+    pub threads: usize,
 }
 
 /// A model, and what it says of the rows, once per seed.
@@ -138,7 +140,7 @@ impl<'a> Part<'a> {
         for scores in seeds {
             values.push(Metrics::of(&self.labels, scores, self.rows.threshold)?);
             if !self.labels.is_empty() {
-                let intervals = bootstrap::intervals(&self.sample(), scores, self.rows.plan)?;
+                let intervals = bootstrap::intervals(&self.sample(), scores, self.rows.plan, self.rows.threads)?;
                 lows.push(intervals.low);
                 highs.push(intervals.high);
             }
@@ -179,8 +181,10 @@ impl<'a> Part<'a> {
         let mut found = Vec::new();
         for (one, other) in best.iter().zip(second) {
             found.push(match (Metric::named(metric), self.rows.acceptance_rate) {
-                (Some(metric), _) => bootstrap::paired_difference(metric, &self.sample(), one, other, self.rows.plan)?
-                    .map(|d| [d.difference, d.low, d.high]),
+                (Some(metric), _) => {
+                    bootstrap::paired_difference(metric, &self.sample(), one, other, self.rows.plan, self.rows.threads)?
+                        .map(|d| [d.difference, d.low, d.high])
+                }
                 (None, Some(rate)) => self.rate_difference(one, other, rate)?,
                 (None, None) => None,
             });
@@ -261,6 +265,7 @@ mod tests {
             threshold: 0.3,
             acceptance_rate: Some(0.5),
             plan: Plan { repetitions: 200, seed: 1, confidence: 0.95 },
+            threads: 2,
         }
     }
 

@@ -214,6 +214,7 @@ fn compare(
             threshold: threshold(experiment),
             acceptance_rate: experiment.acceptance_rate,
             plan: Plan { repetitions: experiment.repetitions, seed, confidence: experiment.confidence },
+            threads: learning.threads,
         },
         &contenders,
     )?;

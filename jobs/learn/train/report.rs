@@ -171,7 +171,7 @@ impl<'a, 'b> Findings<'a, 'b> {
             let entities: Vec<&str> = chosen.iter().map(|at| request.entities[rows[*at]].as_str()).collect();
             let clusters = Clusters::of(&entities);
             let sample = bootstrap::Sample { labels: &labels, weights: None, clusters: &clusters, threshold };
-            let intervals = bootstrap::intervals(&sample, &scores, self.plan)?;
+            let intervals = bootstrap::intervals(&sample, &scores, self.plan, request.threads)?;
             evaluation.low = Some(intervals.low);
             evaluation.high = Some(intervals.high);
         }

@@ -120,7 +120,7 @@ fn paired(judging: &Judging<'_>, name: &str, metric: Metric, other: &[f64], limi
     let clusters = rows.clusters();
     let sample = Sample { labels: &rows.labels, weights: None, clusters: &clusters, threshold };
     let plan = Plan { repetitions: REPETITIONS, seed: SEED, confidence: limit.confidence.unwrap_or(0.95) };
-    let differences: Differences = paired_differences(&sample, &rows.candidate, other, plan)?;
+    let differences: Differences = paired_differences(&sample, &rows.candidate, other, plan, judging.job.threads())?;
     let difference = differences.of(metric).map(|d| Difference { low: d.low, high: d.high });
     let note = format!("{} rows younger than what either was trained on", rows.labels.len());
     let found = Found { candidate: of(&rows.candidate)?, champion: of(other)?, difference, note };
