@@ -447,3 +447,42 @@ pub fn summary(model: &str, outcome: Outcome) -> Summary {
         scored: 5000,
     }
 }
+
+/// Variants on two segments, one of them without a value, with texts that try to break out.
+pub fn experiment() -> Experiment {
+    let measured = |at: u64, metric: u64| {
+        let value = 0.6 + 0.2 * noise(at, metric);
+        Measured { value: Some(value), low: Some(value - 0.02), high: Some(value + 0.03) }
+    };
+    let heads = ["lightgbm", "logistic", "mlp", HOSTILE[0]];
+    let variants = |segment: u64| {
+        let of = |(at, head): (u64, &&str)| Variant {
+            name: format!("{head} on what a sequence sees"),
+            head: (*head).to_string(),
+            inputs: 40 + at,
+            cells: vec![
+                match at {
+                    0 => (measured(segment, 0), Mark::BestByMoreThanNoise("0.0123 (0.0034 to 0.0211) over mlp".into())),
+                    3 => (Measured::default(), Mark::None),
+                    _ => (measured(segment, at), Mark::None),
+                },
+                (measured(segment + 7, at), if at == 1 { Mark::Best(HOSTILE[2].into()) } else { Mark::None }),
+            ],
+        };
+        (0..).zip(&heads).map(of).collect()
+    };
+    let compared = |segment: &str, number: u64| Compared {
+        segment: segment.into(),
+        rows: 12_868 >> number,
+        positives: 1_763 >> number,
+        metrics: vec!["roc_auc".into(), "average_precision".into()],
+        variants: variants(number),
+    };
+    Experiment {
+        name: "emi_heads".into(),
+        description: HOSTILE[1].into(),
+        date: "2025-06-30".into(),
+        facts: vec![Fact::new("Variants", "4", "of one model"), Fact::new("Seeds", "3", "")],
+        segments: vec![compared("all", 0), compared("high_activity", 2)],
+    }
+}

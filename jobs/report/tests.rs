@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::html::{SCRIPT, STYLE};
 use super::page::*;
-use super::{index, model, sample};
+use super::{experiment, index, model, sample};
 
 /// Everything between two marks, each time.
 fn between<'a>(text: &'a str, from: &str, to: &str) -> Vec<&'a str> {
@@ -42,13 +42,25 @@ fn a_page_has_every_section_and_says_why_one_is_missing() {
 }
 
 #[test]
+fn an_experiment_shows_every_variant_and_marks_the_best() {
+    let page = experiment(&sample::experiment()).unwrap();
+    assert_eq!(between(&page, "<section", "</section>").len(), 2);
+    assert_eq!(between(&page, "<svg", "</svg>").len(), 4, "a chart per segment and metric");
+    // Twice to explain the marks, and in each segment once by more than noise and once not.
+    assert_eq!((page.matches("pill pass").count(), page.matches("pill skipped").count()), (3, 3));
+    assert!(page.contains("0.0123 (0.0034 to 0.0211) over mlp"));
+    assert!(!page.contains("<script>alert(1)") && !page.contains("<img src=x"));
+}
+
+#[test]
 fn a_page_is_the_same_every_time() {
     assert_eq!(model(&sample::full(300)).unwrap(), model(&sample::full(300)).unwrap());
 }
 
 #[test]
 fn nothing_is_fetched_and_only_our_own_script_runs() {
-    for page in [model(&sample::full(50)).unwrap(), index(&shown_index())] {
+    let pages = [model(&sample::full(50)), Ok(index(&shown_index())), experiment(&sample::experiment())];
+    for page in pages.map(Result::unwrap) {
         assert!(page.contains("default-src 'none'"), "a policy that allows nothing");
         let scripts = between(&page, "<script", "</script>");
         for script in &scripts {
@@ -252,8 +264,12 @@ fn texts_have_contrast_in_both_themes() {
 fn pages_are_written_where_they_are_asked_for() {
     let Some(directory) = crate::clock::env("SCOREHOUSE_PAGES") else { return };
     let directory = std::path::Path::new(&directory);
-    std::fs::create_dir_all(directory.join("credit")).unwrap();
+    for folder in ["credit", "experiments"] {
+        std::fs::create_dir_all(directory.join(folder)).unwrap();
+    }
     std::fs::write(directory.join("index.html"), index(&shown_index())).unwrap();
     std::fs::write(directory.join("credit/2025-06-30.html"), model(&sample::full(20_000)).unwrap()).unwrap();
     std::fs::write(directory.join("credit/2025-06-29.html"), model(&sample::empty()).unwrap()).unwrap();
+    let compared = experiment(&sample::experiment()).unwrap();
+    std::fs::write(directory.join("experiments/emi_heads.html"), compared).unwrap();
 }
