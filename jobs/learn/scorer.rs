@@ -309,17 +309,22 @@ mod tests {
             return;
         };
         let fixture = fixture::rows(3000, 16);
-        for head in [
-            HeadKind::Lightgbm,
-            HeadKind::RandomForest,
-            HeadKind::ExtraTrees,
-            HeadKind::Tree,
-            HeadKind::Logistic,
-            HeadKind::LinearSvm,
+        let none = BTreeMap::new();
+        let json = |text: &str| serde_json::from_str(text).unwrap();
+        let sparse = [("C", json("0.05")), ("penalty", json("\"l1\"")), ("transform", json("\"saturating\""))];
+        let sparse = BTreeMap::from(sparse.map(|(name, value)| (name.to_string(), value)));
+        for (name, head, params) in [
+            ("lightgbm", HeadKind::Lightgbm, &none),
+            ("random_forest", HeadKind::RandomForest, &none),
+            ("extra_trees", HeadKind::ExtraTrees, &none),
+            ("tree", HeadKind::Tree, &none),
+            ("logistic", HeadKind::Logistic, &none),
+            ("logistic_l1", HeadKind::Logistic, &sparse),
+            ("linear_svm", HeadKind::LinearSvm, &none),
         ] {
-            let folder = std::path::Path::new(&folder).join(head.name());
+            let folder = std::path::Path::new(&folder).join(name);
             std::fs::create_dir_all(&folder).unwrap();
-            let fitted = fitted_by(head, &fixture);
+            let fitted = fitted_by(head, params, &fixture);
             let scorer = scorer(&fitted);
             for (name, bytes) in Artifact::new(&fitted, "model: test\n", "").to_files().unwrap() {
                 std::fs::write(folder.join(name), bytes).unwrap();
@@ -351,10 +356,9 @@ mod tests {
         }
     }
 
-    fn fitted_by(head: HeadKind, fixture: &Fixture) -> Fitted {
+    fn fitted_by(head: HeadKind, params: &BTreeMap<String, serde_json::Value>, fixture: &Fixture) -> Fitted {
         let matrix =
             Matrix::from_batches(&fixture.batch.schema(), std::slice::from_ref(&fixture.batch), &NAMES).unwrap();
-        let none = BTreeMap::new();
-        fit(&FitRequest { head, ..request(fixture, &matrix, &none, ClassWeight::Balanced) }).unwrap()
+        fit(&FitRequest { head, ..request(fixture, &matrix, params, ClassWeight::Balanced) }).unwrap()
     }
 }

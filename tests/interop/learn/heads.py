@@ -4,6 +4,7 @@ Usage: heads.py FOLDER, where FOLDER was written by
     SCOREHOUSE_LEARN_INTEROP=FOLDER cargo test --lib write_artifacts_for_python
 """
 
+import importlib.util
 import json
 import pathlib
 import sys
@@ -93,7 +94,18 @@ def columns(ours):
     return np.hstack([np.nan_to_num(standard), absent])
 
 
-def linear(folder, reference, tolerance):
+def shaped(ours):
+    """Logarithms and what levels off, as whoever loads the model from MLflow makes them."""
+    path = pathlib.Path(__file__).parents[3] / "jobs" / "pipeline" / "mlflow" / "scorehouse_linear.py"
+    spec = importlib.util.spec_from_file_location("scorehouse_linear", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    matrix = module.Model(ours.folder).columns(ours.rows)
+    np.testing.assert_allclose(matrix[ours.train].mean(axis=0), 0, atol=1e-9)
+    return matrix
+
+
+def linear(folder, reference, tolerance, columns=columns):
     """The minimum that scikit-learn finds of the same loss."""
     ours = Written(folder)
     matrix = columns(ours)
@@ -113,6 +125,9 @@ def main():
             print(f"{name}: the same training again differs by {the_same_training(ours, booster):.1e}")
     found = linear(folder / "logistic", LogisticRegression(C=1, tol=1e-10, max_iter=10_000), 1e-6)
     print(f"logistic: scikit-learn's log odds agree within {found:.1e}")
+    sparse = LogisticRegression(C=0.05, penalty="l1", solver="saga", tol=1e-8, max_iter=100_000)
+    found = linear(folder / "logistic_l1", sparse, 1e-3, shaped)
+    print(f"logistic_l1: scikit-learn's log odds agree within {found:.1e}, {np.sum(sparse.coef_ != 0)} weights are not 0")
     # Its intercept is penalised; far scaled, hardly.
     svm = LinearSVC(C=1, dual=False, tol=1e-12, max_iter=100_000, intercept_scaling=1000)
     print(f"linear_svm: scikit-learn's distances agree within {linear(folder / 'linear_svm', svm, 1e-6):.1e}")
