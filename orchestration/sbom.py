@@ -3,7 +3,8 @@
 
     orchestration/sbom.py [--binary FILE]
 
-Packages, versions and licences are those that cargo resolves (`cargo metadata --locked`), checksums those of
+Packages are those that cargo builds for this machine with the default features (`cargo tree --locked`), licences what
+`cargo metadata` knows of them (which itself also has optional packages that nothing asks for), checksums those of
 Cargo.lock. What is only needed to build has the scope "excluded"; what only tests need is left out. LightGBM, which a
 package brings as C++, is named beside it. The same checkout and binary give the same bytes. The standard library is enough for it.
 """
@@ -42,15 +43,12 @@ def checksums(lock: str) -> dict[tuple[str, str], str]:
     return found
 
 
-def reached(root: str, edges: dict[str, list[dict]], kinds: set) -> set[str]:
-    """Packages that `root` needs by dependencies of these kinds; None is a normal one."""
-    seen, left = set(), [root]
-    while left:
-        for dep in edges[left.pop()]:
-            if dep["pkg"] not in seen and any(kind["kind"] in kinds for kind in dep["dep_kinds"]):
-                seen.add(dep["pkg"])
-                left.append(dep["pkg"])
-    return seen
+def built(edges: str) -> set[tuple[str, str]]:
+    """Names and versions of the packages that are built, by dependencies of these kinds."""
+    cargo = os.environ.get("CARGO", "cargo")
+    command = [cargo, "tree", "--locked", "--edges", edges, "--prefix", "none", "--format", "{p}"]
+    lines = subprocess.check_output(command, cwd=ROOT, text=True).splitlines()
+    return {(name, version.removeprefix("v")) for name, version in (line.split()[:2] for line in lines if line)}
 
 
 def purl(package: dict) -> str:
@@ -88,8 +86,10 @@ def bill(meta: dict, lock: str, binary: bytes | None) -> dict:
     packages = {package["id"]: package for package in meta["packages"]}
     edges = {node["id"]: node["deps"] for node in meta["resolve"]["nodes"]}
     root = meta["resolve"]["root"]
-    shipped = reached(root, edges, {None})
-    needed = reached(root, edges, {None, "build"}) | shipped
+    names = {key: (package["name"], package["version"]) for key, package in packages.items()}
+    all_built, linked = built("normal,build"), built("normal,no-proc-macro")
+    needed = {key for key, name in names.items() if name in all_built and key in edges} - {root}
+    shipped = {key for key in needed if names[key] in linked}
     sums = checksums(lock)
     components = []
     for key in sorted(needed, key=lambda key: (packages[key]["name"], packages[key]["version"])):
