@@ -40,6 +40,8 @@ READERS := "$(SCOREHOUSE_TOOLS)/readers/bin/python"
 PEERS := "$(SCOREHOUSE_PEERS)/bin/python"
 READERS_LAKE := $(CARGO_TARGET_DIR)/readers
 PAGES := $(CARGO_TARGET_DIR)/pages
+# What the nights of the readers' lake tell of lineage, which tests/interop holds to the published schemas.
+TOLD := OPENLINEAGE__TRANSPORT__TYPE=file OPENLINEAGE__TRANSPORT__LOG_FILE_PATH="$(READERS_LAKE)/lineage.jsonl"
 
 .PHONY: help setup servers build dist nightly test unit torture check gate-check readers docs pages fmt lint interop \
     bench bench-backfill bench-learning bench-peers bench-s3 airflow ballista mlflow clean-lake
@@ -81,9 +83,9 @@ check: build ## type-check the shipped definitions and run their examples
 gate-check: build ## two small nights a week apart: the shipped models' candidates pass the gate (part of readers)
 	@rm -rf "$(READERS_LAKE)"
 	@$(SCOREHOUSE) generate --users 4000 --days 400 --seed 1 --date $(DATE) --raw "$(READERS_LAKE)/raw"
-	@$(SCOREHOUSE) nightly --date $(WEEK_BEFORE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
+	@$(TOLD) $(SCOREHOUSE) nightly --date $(WEEK_BEFORE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
 	@cp -a "$(READERS_LAKE)/lake" "$(READERS_LAKE)/first"
-	@$(SCOREHOUSE) nightly --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
+	@$(TOLD) $(SCOREHOUSE) nightly --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
 
 readers: gate-check ## verify a small night's features; deltalake, DuckDB and Polars read its lake
 	@orchestration/setup.sh readers
@@ -92,7 +94,8 @@ readers: gate-check ## verify a small night's features; deltalake, DuckDB and Po
 	@mkdir -p "$(READERS_LAKE)/learn"
 	@$(WITH_TOOLS) SCOREHOUSE_LEARN_INTEROP="$(READERS_LAKE)/learn" cargo test --locked -q --lib write_artifacts_for_python
 	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" SCOREHOUSE_RAW="$(READERS_LAKE)/raw" \
-	    SCOREHOUSE_LEARN_INTEROP="$(READERS_LAKE)/learn" $(READERS) -m pytest -q -p no:cacheprovider tests/interop
+	    SCOREHOUSE_LEARN_INTEROP="$(READERS_LAKE)/learn" SCOREHOUSE_LINEAGE="$(READERS_LAKE)/lineage.jsonl" \
+	    $(READERS) -m pytest -q -p no:cacheprovider tests/interop
 
 docs: readers ## README.md and docs/ do what they say: each command is run, each link followed; what `make dist` hands out
 	@$(WITH_TOOLS) SCOREHOUSE=$(SCOREHOUSE) SCOREHOUSE_PREPARED="$(READERS_LAKE)" \

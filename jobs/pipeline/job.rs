@@ -36,6 +36,8 @@ pub struct Job {
     /// D: the night covers [D 00:00Z, D+1 00:00Z).
     pub date: NaiveDate,
     pub run_id: String,
+    /// The job that this one is a part of.
+    pub within: Option<String>,
     pub progress: Progress,
     /// Names to work on; empty: all.
     pub select: Vec<String>,

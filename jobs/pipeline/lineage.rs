@@ -7,25 +7,25 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
-use super::load::{self, Loaded};
+use super::load;
 use crate::define::lineage::{Graph, Kind, Node, Place, Through};
 use crate::define::model::{Anchor, Label, Scoring, SpineKind};
 use crate::define::personal::Class;
 use crate::define::source::Pii;
-use crate::define::{Model, Source, Table, diagnostic, inputs};
-use crate::engine::plan::EVENT_DATE;
+use crate::define::{Model, Project, Source, Table, diagnostic, inputs};
 use crate::engine::plan::lineage::{Uses, column, rows};
+use crate::engine::plan::{Catalog, EVENT_DATE};
 use crate::error::Result;
 
 /// The graph of a project that is sound.
 pub fn run(root: &Path) -> Result<Graph> {
-    graph(&load::load(root)?)
+    let loaded = load::load(root)?;
+    graph(&loaded.project, &loaded.catalog)
 }
 
 /// The graph of what has been compiled.
-pub fn graph(loaded: &Loaded) -> Result<Graph> {
-    let mut build = Build { loaded, graph: Graph::default() };
-    let project = &loaded.project;
+pub fn graph(project: &Project, catalog: &Catalog) -> Result<Graph> {
+    let mut build = Build { project, catalog, graph: Graph::default() };
     project.sources.values().try_for_each(|source| build.source(source))?;
     project.tables.values().try_for_each(|table| build.table(table))?;
     project.groups.values().try_for_each(|group| build.group(group))?;
@@ -37,13 +37,14 @@ pub fn graph(loaded: &Loaded) -> Result<Graph> {
 }
 
 struct Build<'a> {
-    loaded: &'a Loaded,
+    project: &'a Project,
+    catalog: &'a Catalog,
     graph: Graph,
 }
 
 impl Build<'_> {
     fn add(&mut self, place: Place, kind: Kind, doc: &str, pii: Option<Pii>) {
-        let declared = self.loaded.project.personal.get(&place.dataset);
+        let declared = self.project.personal.get(&place.dataset);
         let class = declared.and_then(|declared| declared.classes.get(place.column.as_ref()?));
         let pii = pii.or((class == Some(&Class::Keep)).then_some(Pii::Keep));
         self.graph.add(place, Node { kind, doc: doc.to_string(), pii });
@@ -57,8 +58,8 @@ impl Build<'_> {
 
     /// All the places that an expression over a row of a relation names are used through one thing.
     fn over(&self, relation: &str, text: &str, through: Through) -> Result<Uses> {
-        let schema = self.loaded.catalog.relation_schema(relation).unwrap_or_else(|| Arc::new(Schema::empty()));
-        let uses = self.loaded.catalog.uses(text, &schema, |name| column(relation, name))?;
+        let schema = self.catalog.relation_schema(relation).unwrap_or_else(|| Arc::new(Schema::empty()));
+        let uses = self.catalog.uses(text, &schema, |name| column(relation, name))?;
         Ok(uses.into_iter().map(|(inner, place)| (through.over(inner), place)).collect())
     }
 
@@ -69,7 +70,7 @@ impl Build<'_> {
         for (name, declared) in &source.columns {
             let place = column(&source.name, name);
             if let Some(derive) = &declared.derive {
-                let uses = self.loaded.catalog.uses(derive, &schema, |name| column(&source.name, name))?;
+                let uses = self.catalog.uses(derive, &schema, |name| column(&source.name, name))?;
                 self.link(&place, uses);
             }
             self.add(place, Kind::Source, declared.doc.as_deref().unwrap_or_default(), declared.pii);
@@ -83,8 +84,8 @@ impl Build<'_> {
     }
 
     fn table(&mut self, table: &Table) -> Result<()> {
-        let lineage = self.loaded.catalog.lineage(table)?;
-        let schema = self.loaded.catalog.relation_schema(&table.name);
+        let lineage = self.catalog.lineage(table)?;
+        let schema = self.catalog.relation_schema(&table.name);
         self.add(rows(&table.name), Kind::Table, &table.description, None);
         self.link(&rows(&table.name), lineage.rows);
         for (name, uses) in lineage.columns {
@@ -98,7 +99,7 @@ impl Build<'_> {
     fn model(&mut self, model: &Model) -> Result<()> {
         let place = Place::rows(format!("models/{}", model.name));
         self.add(place.clone(), Kind::Model, &model.description, None);
-        let project = &self.loaded.project;
+        let project = self.project;
         let mut uses = Uses::new();
         let (spine, time) = match &model.spine.kind {
             SpineKind::Events { table, as_of, .. } => (table, as_of.as_deref().or_else(|| project.event_time(table))),
@@ -147,7 +148,7 @@ impl Build<'_> {
                 uses.insert((Through::Label, column(spine, label)));
             }
             Label::Outcome { table, event_time, filter, matching, eligible, anchor, .. } => {
-                let time = event_time.as_deref().or_else(|| self.loaded.project.event_time(table));
+                let time = event_time.as_deref().or_else(|| self.project.event_time(table));
                 let keys = model.entity.iter().chain(matching).map(String::as_str);
                 uses.extend(keys.chain(time).map(|name| (Through::Label, column(table, name))));
                 uses.insert((Through::Rows, rows(table)));
@@ -167,7 +168,7 @@ impl Build<'_> {
 
     fn anchor(&self, model: &Model, anchor: &Anchor) -> Result<Uses> {
         let table = &anchor.table;
-        let time = anchor.event_time.as_deref().or_else(|| self.loaded.project.event_time(table));
+        let time = anchor.event_time.as_deref().or_else(|| self.project.event_time(table));
         let keys = model.entity.iter().chain(&anchor.matching.0).map(String::as_str);
         let mut uses: Uses = keys.chain(time).map(|name| (Through::Label, column(table, name))).collect();
         if let Some(filter) = &anchor.filter {

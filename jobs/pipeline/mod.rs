@@ -33,6 +33,7 @@ pub mod models;
 pub mod monitor;
 pub mod nightly;
 pub mod open;
+mod openlineage;
 pub mod personal;
 pub mod plan;
 mod population;

@@ -9,7 +9,9 @@ use serde_json::json;
 
 use super::gate::{self, Verdict};
 use super::job::{Job, Written};
+use super::ledger::Entries;
 use super::metrics::{self, Ended};
+use super::openlineage::{self, End};
 use super::runs::recorded;
 use super::{features, ingest, monitor, report, score, tables, train};
 use crate::clock;
@@ -33,12 +35,20 @@ impl Night {
 pub async fn run(job: &Job) -> Result<Night> {
     let clock = clock::instant();
     let mut night = Night::default();
-    let outcome = steps(job, &mut night).await;
+    let told = openlineage::begin(job, "nightly").await;
+    let part = Job { within: Some("nightly".into()), ..job.clone() };
+    let outcome = steps(&part, &mut night).await;
     let mut ended = Ended::new("nightly", &outcome, clock.elapsed().as_secs_f64(), &night.written);
     if outcome.is_ok() {
         ended.code = night.errors.iter().map(Error::kind).reduce(Kind::worst).map_or(0, Kind::code);
     }
     metrics::write(&job.profile, &ended);
+    if let Some(told) = told {
+        let worst = night.errors.iter().max_by_key(|error| error.kind() != Kind::Gate);
+        let end = worst.map_or_else(|| End::of(&outcome), End::of_error);
+        let done = Entries { outputs: night.written.clone(), ..Entries::default() };
+        told.end(&end, &done).await;
+    }
     outcome.map(|()| night)
 }
 

@@ -28,6 +28,7 @@ pub fn job(profile: Profile, project: &Path, date: NaiveDate, select: Vec<String
         profile,
         date,
         run_id: run_id::of_job(),
+        within: None,
         progress: Progress::new(),
         select,
         full: false,

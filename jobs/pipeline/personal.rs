@@ -21,7 +21,7 @@ pub fn check(loaded: &Loaded) -> Result<Vec<Diagnostic>> {
     if !kept && project.personal.values().all(|declared| declared.classes.is_empty()) {
         return Ok(Vec::new());
     }
-    let graph = lineage::graph(loaded)?;
+    let graph = lineage::graph(&loaded.project, &loaded.catalog)?;
     let mut check = Check { graph: &graph, declared: &project.personal, roots: BTreeMap::new(), out: Vec::new() };
     check.names();
     for (place, _) in graph.nodes() {

@@ -16,6 +16,7 @@ use super::job::{Job, Written, fingerprint};
 use super::ledger::Entries;
 use super::metrics::{self, Ended};
 use super::mlflow;
+use super::openlineage;
 use super::rotation;
 use super::underway::{self, Underway};
 use crate::clock;
@@ -26,7 +27,7 @@ use crate::lake::{Replace, TableSpec, Unit, documented};
 pub mod summary;
 
 /// The exit code of a process that ended by SIGKILL, as shells give it.
-const KILLED: u8 = 137;
+pub const KILLED: u8 = 137;
 
 /// Jobs after which there is something new to tell of models.
 const TOLD: [&str; 2] = ["train", "gate"];
@@ -42,17 +43,21 @@ where
     F: Future<Output = Result<Vec<Written>>>,
 {
     let clock = clock::instant();
-    let mut wrote = Vec::new();
-    let outcome = record(job, name, work, clock, &mut wrote).await;
-    metrics::write(&job.profile, &Ended::new(name, &outcome, clock.elapsed().as_secs_f64(), &wrote));
+    let mut done = Entries::default();
+    let told = openlineage::begin(job, name).await;
+    let outcome = record(job, name, work, clock, &mut done).await;
+    metrics::write(&job.profile, &Ended::new(name, &outcome, clock.elapsed().as_secs_f64(), &done.outputs));
+    if let Some(told) = told {
+        told.end(&openlineage::End::of(&outcome), &done).await;
+    }
     if TOLD.contains(&name) {
         mlflow::tell(job).await;
     }
     outcome
 }
 
-/// What was written is in `wrote` whatever comes of it.
-async fn record<F>(job: &Job, name: &str, work: F, clock: Instant, wrote: &mut Vec<Written>) -> Result<Vec<Written>>
+/// What was read and written is in `done` whatever comes of it.
+async fn record<F>(job: &Job, name: &str, work: F, clock: Instant, done: &mut Entries) -> Result<Vec<Written>>
 where
     F: Future<Output = Result<Vec<Written>>>,
 {
@@ -70,11 +75,10 @@ where
         Err(error) => Err(job.lake.naming(error).await),
         ended => ended,
     };
-    let mut done = job.ledger.take();
+    *done = job.ledger.take();
     if let Ok(lines) = &outcome {
-        done.outputs = lines.clone();
+        done.outputs.clone_from(lines);
     }
-    wrote.clone_from(&done.outputs);
     let end = End { failure: outcome.as_ref().err().into(), seconds: clock.elapsed().as_secs_f64(), done };
     let recorded = match append(job, &underway, &end).await {
         Ok(()) => underway.end(job).await,
@@ -91,17 +95,18 @@ async fn record_lost(job: &Job) -> Result<()> {
     for run in underway::lost(job).await? {
         tracing::warn!(lost_run = run.run_id, job = run.job, date = %run.logical_date, "a run ended without a record");
         let failure = Failure { status: LOST, code: KILLED, error: Some(WHY_LOST.into()) };
-        append(job, &run, &End { failure, seconds: 0.0, done: Entries::default() }).await?;
+        append(job, &run, &End { failure, seconds: 0.0, done: &Entries::default() }).await?;
         run.end(job).await?;
+        openlineage::lost(job, &run, WHY_LOST).await;
     }
     Ok(())
 }
 
 /// What became of a run.
-struct End {
+struct End<'a> {
     failure: Failure,
     seconds: f64,
-    done: Entries,
+    done: &'a Entries,
 }
 
 struct Failure {
@@ -119,7 +124,7 @@ impl From<Option<&Error>> for Failure {
     }
 }
 
-async fn append(job: &Job, run: &Underway, end: &End) -> Result<()> {
+async fn append(job: &Job, run: &Underway, end: &End<'_>) -> Result<()> {
     let spec = TableSpec {
         name: "runs".into(),
         description: "One row per job run.".into(),
@@ -136,10 +141,10 @@ async fn append(job: &Job, run: &Underway, end: &End) -> Result<()> {
     Ok(())
 }
 
-fn row(job: &Job, run: &Underway, end: &End) -> Result<RecordBatch> {
+fn row(job: &Job, run: &Underway, end: &End<'_>) -> Result<RecordBatch> {
     let text = |value: &str| Arc::new(StringArray::from(vec![value.to_string()])) as ArrayRef;
     let number = |value: i64| Arc::new(Int64Array::from(vec![value])) as ArrayRef;
-    let Entries { inputs, outputs } = &end.done;
+    let Entries { inputs, outputs } = end.done;
     let ours = run.run_id == job.run_id;
     let columns: Vec<ArrayRef> = vec![
         text(&run.run_id),

@@ -23,6 +23,9 @@ pub struct Underway {
     pub job: String,
     pub logical_date: NaiveDate,
     pub started_at: DateTime<Utc>,
+    /// The job that it was a part of.
+    #[serde(default)]
+    pub within: Option<String>,
     machine: String,
     process: u32,
 }
@@ -34,6 +37,7 @@ impl Underway {
             job: name.to_string(),
             logical_date: job.date,
             started_at: clock::now(),
+            within: job.within.clone(),
             machine: clock::machine(),
             process: std::process::id(),
         };
@@ -95,6 +99,7 @@ mod tests {
     fn a_run_is_lost_when_its_process_is_no_more() {
         let now = clock::now();
         let run = |machine: &str, process, hours| Underway {
+            within: None,
             run_id: "r".into(),
             job: "ingest".into(),
             logical_date: NaiveDate::default(),

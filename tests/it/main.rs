@@ -32,6 +32,7 @@ mod naive;
 mod night;
 mod night_plan;
 mod nights;
+mod openlineage;
 mod pit;
 mod plan;
 mod point_in_time;

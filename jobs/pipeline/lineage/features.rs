@@ -43,11 +43,11 @@ impl Build<'_> {
     }
 
     fn time<'a>(&'a self, history: &'a History) -> Option<&'a str> {
-        self.loaded.project.time_of(history)
+        self.project.time_of(history)
     }
 
     fn ties(&self, table: &str) -> Uses {
-        self.loaded.project.tie_breaker(table).iter().map(|tie| (Through::Order, column(table, tie))).collect()
+        self.project.tie_breaker(table).iter().map(|tie| (Through::Order, column(table, tie))).collect()
     }
 
     pub(super) fn group(&mut self, group: &FeatureGroup) -> Result<()> {
@@ -71,8 +71,7 @@ impl Build<'_> {
             let place = Place::column(&dataset, &derived.name);
             // Names are all that matters here; that the types fit has been checked.
             let fields: Vec<Field> = columns.keys().map(|name| Field::new(*name, DataType::Float64, true)).collect();
-            let named =
-                self.loaded.catalog.uses(&derived.expression, &Schema::new(fields), |name| Place::rows(name))?;
+            let named = self.catalog.uses(&derived.expression, &Schema::new(fields), |name| Place::rows(name))?;
             for (through, name) in named {
                 let uses = columns.get(name.dataset.as_str()).cloned().unwrap_or_default();
                 self.link(&place, uses.into_iter().map(|(inner, from)| (through.over(inner), from)).collect());
@@ -116,7 +115,7 @@ impl Build<'_> {
         }
         self.history(&dataset, history)?;
         self.link(&dataset, self.ties(&history.table));
-        let schema = self.loaded.catalog.relation_schema(&history.table);
+        let schema = self.catalog.relation_schema(&history.table);
         for field in &sequence.fields {
             let (uses, doc) = match &field.value {
                 FieldValue::Of(of) => (self.over(&history.table, of, Through::Value)?, comment(&schema, of)),
@@ -138,7 +137,7 @@ impl Build<'_> {
         let mut times = Uses::new();
         for strand in &interleaved.strands {
             let table = strand.table.as_str();
-            let time = strand.event_time.as_deref().or_else(|| self.loaded.project.event_time(table));
+            let time = strand.event_time.as_deref().or_else(|| self.project.event_time(table));
             uses.extend(self.past(table, time, entity, strand.filter.as_deref())?);
             uses.extend(self.ties(table));
             times.extend(time.map(|time| (Through::Value, column(table, time))));
@@ -171,13 +170,13 @@ impl Build<'_> {
     fn named(&self, text: &str, known: &BTreeMap<&str, Uses>) -> Result<Uses> {
         let fields: Vec<Field> = known.keys().map(|name| Field::new(*name, DataType::Float64, true)).collect();
         let find = |column: &Column| known.get(column.name.as_str()).cloned().unwrap_or_default();
-        self.loaded.catalog.uses_of(text, &DFSchema::try_from(Schema::new(fields))?, find)
+        self.catalog.uses_of(text, &DFSchema::try_from(Schema::new(fields))?, find)
     }
 
     pub(super) fn query(&mut self, features: &SqlFeatures) -> Result<()> {
         let dataset = Place::rows(format!("features/{}", features.name));
         self.add(dataset.clone(), Kind::SqlFeatures, &features.description, None);
-        let lineage = self.loaded.catalog.query_lineage(features)?;
+        let lineage = self.catalog.query_lineage(features)?;
         self.link(&dataset, Self::everybody(&features.entities, &features.entity));
         self.link(&dataset, lineage.rows);
         for (name, uses) in lineage.columns {
@@ -191,7 +190,7 @@ impl Build<'_> {
     pub(super) fn attributes(&mut self, attributes: &Attributes) -> Result<()> {
         let dataset = Place::rows(format!("attributes/{}", attributes.name));
         self.add(dataset.clone(), Kind::Attributes, &attributes.description, None);
-        let (project, spine) = (&self.loaded.project, attributes.spine.as_str());
+        let (project, spine) = (self.project, attributes.spine.as_str());
         let mut known: BTreeMap<String, Uses> = BTreeMap::new();
         let as_of = project.event_time(spine).map(|time| (Through::Value, column(spine, time)));
         known.insert(format!("{SPINE}.{AS_OF}"), as_of.into_iter().collect());
@@ -220,7 +219,7 @@ impl Build<'_> {
         let schema = vectors::qualified(&Schema::new(fields))?;
         for feature in &attributes.features {
             let find = |column: &Column| known.get(&column.flat_name()).cloned().unwrap_or_default();
-            let uses = self.loaded.catalog.uses_of(&feature.expression, &schema, find)?;
+            let uses = self.catalog.uses_of(&feature.expression, &schema, find)?;
             self.feature_of(&dataset, &feature.name, uses, Kind::Attributes, &feature.doc);
         }
         Ok(())
@@ -233,7 +232,7 @@ impl Build<'_> {
     }
 
     fn columns(&self, relation: &str) -> impl Iterator<Item = String> + use<> {
-        let schema = self.loaded.catalog.relation_schema(relation);
+        let schema = self.catalog.relation_schema(relation);
         schema.into_iter().flat_map(|schema| schema.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>())
     }
 }
