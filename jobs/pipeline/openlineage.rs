@@ -34,7 +34,7 @@ use crate::error::{Error, Kind, Result};
 pub struct Telling<'a> {
     job: &'a Job,
     name: &'a str,
-    transport: Transport,
+    transport: &'static Transport,
 }
 
 /// How a run ended.
@@ -68,14 +68,12 @@ pub async fn begin<'a>(job: &'a Job, name: &'a str) -> Option<Telling<'a>> {
 
 /// Says that an earlier run was killed, and with it the one that it was a part of.
 pub async fn lost(job: &Job, run: &Underway, why: &str) {
-    if transport::of_environment().is_none() {
-        return;
-    }
+    let Some(transport) = transport::of_environment() else { return };
     let end = End { phase: Phase::Abort, code: KILLED, error: Some(why.into()) };
     let part = Job { date: run.logical_date, run_id: run.run_id.clone(), within: run.within.clone(), ..job.clone() };
     let whole = Job { within: None, ..part.clone() };
     for (job, name) in [(&part, Some(&run.job)), (&whole, run.within.as_ref())] {
-        if let (Some(name), Some(transport)) = (name, transport::of_environment()) {
+        if let Some(name) = name {
             Telling { job, name, transport }.end(&end, &Entries::default()).await;
         }
     }

@@ -81,11 +81,13 @@ fn listener() -> (String, Receiver<(String, String)>) {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            while let Some(request) = request(&mut stream) {
-                stream.write_all(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n").unwrap();
-                sender.send(request).unwrap();
-            }
+            let (mut stream, sender) = (stream.unwrap(), sender.clone());
+            std::thread::spawn(move || {
+                while let Some(request) = request(&mut stream) {
+                    sender.send(request).unwrap();
+                    stream.write_all(b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n").unwrap();
+                }
+            });
         }
     });
     (format!("http://{address}"), receiver)

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -23,14 +24,16 @@ pub enum Transport {
 }
 
 /// What the environment asks for; `None` where it asks for nothing, or for what cannot be, which is said once.
-pub fn of_environment() -> Option<Transport> {
-    match chosen(&|name| clock::env(name).filter(|value| !value.is_empty())) {
-        Ok(chosen) => chosen,
-        Err(why) => {
-            warn_once(&why);
-            None
-        }
-    }
+pub fn of_environment() -> Option<&'static Transport> {
+    static CHOSEN: LazyLock<Option<Transport>> =
+        LazyLock::new(|| match chosen(&|name| clock::env(name).filter(|value| !value.is_empty())) {
+            Ok(chosen) => chosen,
+            Err(why) => {
+                warn_once(&why);
+                None
+            }
+        });
+    CHOSEN.as_ref()
 }
 
 fn chosen(set: &dyn Fn(&str) -> Option<String>) -> Result<Option<Transport>, String> {
