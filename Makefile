@@ -42,7 +42,7 @@ READERS_LAKE := $(CARGO_TARGET_DIR)/readers
 PAGES := $(CARGO_TARGET_DIR)/pages
 
 .PHONY: help setup servers build dist nightly test unit torture check gate-check readers docs pages fmt lint interop \
-    bench bench-backfill bench-learning bench-peers bench-s3 airflow clean-lake
+    bench bench-backfill bench-learning bench-peers bench-s3 airflow ballista mlflow clean-lake
 .NOTPARALLEL:
 
 help: ## this list
@@ -65,7 +65,7 @@ nightly: build ## generate events, run the night on a local lake, show what was 
 	@$(SCOREHOUSE) generate --users $(USERS) --days $(DAYS) --seed $(SEED) --date $(DATE) --raw "$(RAW)"
 	@$(SCOREHOUSE) nightly --date $(DATE) --raw "$(RAW)" --lake "$(LAKE)"
 
-test: unit check readers docs pages ## every test
+test: unit check readers pages ## every test but those of servers and pages of documentation
 
 unit: setup servers ## unit and integration tests (T=name for some of them)
 	@$(WITH_TOOLS) cargo test --locked $(T)
@@ -124,6 +124,16 @@ airflow: build ## nights run by Airflow itself, which is installed first (300 MB
 	@orchestration/setup.sh readers
 	@orchestration/airflow.sh install
 	@SCOREHOUSE=$(SCOREHOUSE) $(READERS) -m pytest -q -p no:cacheprovider tests/airflow
+
+mlflow: build ## two nights that tell an MLflow server of their models; it is installed first (600 MB); not part of `make test`
+	@orchestration/mlflow.sh install
+	@SCOREHOUSE=$(SCOREHOUSE) tests/mlflow/run.sh "$(CARGO_TARGET_DIR)/mlflow" $(WEEK_BEFORE) $(DATE)
+
+# A target directory of its own: with the feature, dependencies have others, and each build would undo the other.
+ballista: setup ## nights on a cluster of one scheduler and two executors, one of which is killed; half an hour of building first
+	@orchestration/setup.sh readers
+	@$(WITH_TOOLS) CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)/ballista" cargo build --locked --features ballista
+	@SCOREHOUSE="$(CARGO_TARGET_DIR)/ballista/debug/scorehouse" $(READERS) -m pytest -q -p no:cacheprovider tests/ballista
 
 bench: build ## a night on 100,000 users and 400 days, timed
 	@benches/night.sh $(SCOREHOUSE)

@@ -109,7 +109,7 @@ fn open(common: &Common) -> Result<Session, Failure> {
         None => None,
         Some(text) => Some(text.trim_end_matches("GiB").parse::<usize>()? << 30),
     };
-    Ok(Session::new(&SessionOptions { threads, memory_limit, spill_dir: None })?)
+    Ok(Session::new(&SessionOptions { threads, memory_limit, ..SessionOptions::default() })?)
 }
 
 fn group(text: &str) -> Result<FeatureGroup, Failure> {

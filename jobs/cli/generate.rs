@@ -43,7 +43,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> Result<()> {
-    let profile = arguments.place.resolve()?;
+    // Events are not in the lake: who says where they go needs no profile.
+    let lake = arguments.place.lake.clone().or_else(|| Some(String::new()));
+    let profile = common::Place { lake, ..arguments.place.clone() }.resolve()?;
     let raw = profile.raw.strip_prefix("file://").unwrap_or(&profile.raw).to_string();
     if raw.contains("://") {
         let help = "generate locally, then copy";

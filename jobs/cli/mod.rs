@@ -4,6 +4,7 @@
 
 mod about;
 mod backfill;
+mod ballista;
 mod check;
 mod common;
 mod erase;
@@ -22,6 +23,7 @@ mod replay;
 mod report;
 mod rotate;
 mod runs;
+mod schema;
 mod verify;
 mod why;
 
@@ -74,6 +76,8 @@ enum Command {
     Models(models::Arguments),
     /// The nights of a range of dates, for less than they cost one by one.
     Backfill(backfill::Arguments),
+    /// The processes of a cluster, for profiles with `engine: ballista`.
+    Ballista(ballista::Arguments),
     /// Erase an entity from everything below the lake's root, and prove it.
     Erase(erase::Arguments),
     /// Compare variants of a model on identical rows.
@@ -88,6 +92,8 @@ enum Command {
     Replay(replay::Arguments),
     /// The last runs of each job: what became of them, how long they took, what they wrote.
     Runs(runs::Arguments),
+    /// JSON Schema of the kinds of files, so that editors complete and check them.
+    Schema(schema::Arguments),
     /// Prove that no feature sees the future, or compare stored features with a naive evaluation.
     Verify(verify::Arguments),
     /// Explain a feature's value by the rows that count, and by those that do not.
@@ -125,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Report(arguments) => runtime.block_on(report::run(arguments)),
         Command::Nightly(arguments) => runtime.block_on(job::run("nightly", arguments)),
         Command::Backfill(arguments) => runtime.block_on(backfill::run(arguments)),
+        Command::Ballista(arguments) => runtime.block_on(ballista::run(arguments)),
         Command::Erase(arguments) => runtime.block_on(erase::run(arguments)),
         Command::Experiment(arguments) => runtime.block_on(experiment::run(arguments)),
         Command::Maintain(arguments) => runtime.block_on(maintain::run(arguments)),
@@ -132,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),
         Command::Replay(arguments) => runtime.block_on(replay::run(arguments)),
         Command::Runs(arguments) => runtime.block_on(runs::run(arguments)),
+        Command::Schema(arguments) => schema::run(&arguments),
         Command::Verify(arguments) => runtime.block_on(verify::run(arguments)),
         Command::Why(arguments) => runtime.block_on(why::run(arguments)),
         Command::Completions(arguments) => about::completions(&arguments, Arguments::command()),

@@ -2,72 +2,110 @@
 //!
 //! What is written is short, what it means is spelled out here once: everything after works on single features.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_yaml::Value;
 
 use super::diagnostic::Diagnostic;
 use super::features::{Derived, Feature, Function, MOST_COLUMNS, TimeUnit};
+use super::schema::{Category, OneOf};
 use super::types::{Duration, Numbers, OneOrMany, is_name, snake};
 use super::yaml::Origin;
 
-#[derive(Debug, Deserialize)]
+/// One function or several, over one window or several.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Aggregation")]
 pub struct RawAggregation {
+    /// A column of the table, or SQL over its columns; `count` and functions of time need none.
     of: Option<String>,
+    /// The function, or several.
     #[serde(rename = "fn")]
+    #[schemars(with = "OneOf<Fn>")]
     functions: OneOrMany,
+    /// The windows; without them, all history.
     #[serde(default)]
     over: Vec<Duration>,
+    /// SQL over the table's columns: which rows count.
     #[serde(rename = "where")]
     filter: Option<String>,
+    /// The name, to which function, category and window are added; must be there where `of` is an expression.
     #[serde(rename = "as")]
     alias: Option<String>,
+    /// Of `mean_gap`, `time_since_first` and `time_since_last`: what time is counted in.
+    #[schemars(extend("default" = TimeUnit::Days))]
     unit: Option<TimeUnit>,
-    /// `share`: the categories that get a column each.
+    /// Of `share`: the categories that get a column each.
     #[serde(default)]
+    #[schemars(with = "Vec<Category>")]
     values: Vec<Value>,
-    /// `share`: how many categories a model chooses. `top_k`: how many ranks.
+    /// Of `share`: how many categories a model chooses. Of `top_k`: how many ranks.
+    #[schemars(range(min = 1, max = MOST_COLUMNS))]
     top: Option<u32>,
-    /// `percentile`.
+    /// Of `percentile`: which, from 0 to 100.
     at: Option<Numbers>,
+    /// Of `exp_weighted_mean`: how much older than the newest row weighs half.
     half_life: Option<Duration>,
-    /// `approx_count_distinct`.
+    /// Of `approx_count_distinct`: one value in so many is counted.
+    #[schemars(range(min = 1), extend("default" = SAMPLE))]
     sample: Option<u32>,
-    /// `ratio`: the denominator.
+    /// Of `ratio`: the divisor, a column or SQL over the table's columns.
     to: Option<String>,
+    /// The same for every category of a column.
     by: Option<RawBy>,
 }
 
 /// The same aggregation for every category of a column.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "By")]
 struct RawBy {
+    /// The column, or SQL over the table's columns.
     of: String,
+    /// The categories.
+    #[schemars(with = "Vec<Category>", length(min = 1))]
     values: Vec<Value>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// What is computed of the rows of a window. `docs/reference/functions.md` has an example of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "snake_case", rename = "Function")]
 enum Fn {
+    /// How many rows.
     Count,
+    /// How many different values.
     CountDistinct,
+    /// How many different values, about.
     ApproxCountDistinct,
     Sum,
     Mean,
     Min,
     Max,
+    /// The sample's standard deviation.
     Stddev,
+    /// The sample's variance.
     Variance,
+    /// The value of the earliest row.
     First,
+    /// The value of the latest row.
     Last,
+    /// How large a part of the rows has a value.
     Share,
+    /// The most frequent values.
     TopK,
+    /// The sum of one column divided by that of another.
     Ratio,
+    /// How evenly rows are spread over values.
     Entropy,
+    /// The mean, in which older rows weigh less.
     ExpWeightedMean,
+    /// The value below which a part of the rows lies.
     Percentile,
+    /// The mean time between neighbouring rows.
     MeanGap,
+    /// The time since the earliest row.
     TimeSinceFirst,
+    /// The time since the latest row.
     TimeSinceLast,
 }
 
@@ -512,6 +550,16 @@ mod tests {
         let (features, _, out) = expanded(text);
         assert!(features.is_empty(), "{text}: what is wrong is not expanded: {features:?}");
         out.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn functions_are_called_in_the_schema_as_they_are_parsed() {
+        let schema = schemars::SchemaGenerator::default().into_root_schema_for::<Fn>().to_value();
+        let mut said: Vec<String> = crate::define::schema::words(&schema).into_iter().map(|(word, _)| word).collect();
+        let mut parsed: Vec<String> = super::names().map(str::to_string).collect();
+        said.sort();
+        parsed.sort();
+        assert_eq!(said, parsed);
     }
 
     #[test]

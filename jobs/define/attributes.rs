@@ -4,14 +4,18 @@
 //! have no window and no history: each is an expression over the row of the spine, its as_of, and rows of other tables
 //! looked up as of that instant.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Diagnostic;
 use super::features::Derived;
 use super::map::Map;
 use super::personal::Class;
+use super::schema::either;
 use super::sql_features::SPINE;
-use super::types::is_name;
+use super::types::{OneOrMany, is_name};
 use super::yaml::Origin;
 
 #[derive(Debug, Clone, Serialize)]
@@ -37,27 +41,43 @@ pub struct Lookup {
     pub event_time: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Attributes: features of what a decision itself says.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Attributes")]
 pub struct RawAttributes {
+    /// Their name, `[a-z][a-z0-9_]*`: models know the features as `NAME.FEATURE`.
+    #[schemars(regex(pattern = r"^[a-z][a-z0-9_]*$"))]
     attributes: String,
+    /// What they tell.
     #[serde(default)]
     description: String,
+    /// The table whose rows are the decisions.
     spine: String,
+    /// Rows of other tables as of the decision, by the name that expressions know them by.
     #[serde(default)]
     lookups: Map<RawLookup>,
+    /// Name → SQL over the spine's columns, `as_of`, and columns of lookups as `LOOKUP.COLUMN`.
+    #[schemars(extend("minProperties" = 1))]
     features: Map<String>,
+    /// Feature → its documentation; others are documented from their definition.
     #[serde(default)]
     docs: Map<String>,
+    /// Feature that is computed from personal data → what it is.
     #[serde(default)]
     pub pii: Map<Class>,
 }
 
-#[derive(Debug, Deserialize)]
+/// The latest row of a table that was known at as_of, by columns of the decision.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Lookup")]
 struct RawLookup {
+    /// The table.
     table: String,
+    /// By what a row is found: a column of both, several, or a map from columns of the table to columns of the spine.
     on: On,
+    /// The column that says when a row happened; without it, the table's own.
     event_time: Option<String>,
 }
 
@@ -96,6 +116,20 @@ impl<'de> Deserialize<'de> for On {
             }
         }
         deserializer.deserialize_any(Columns)
+    }
+}
+
+impl JsonSchema for On {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "On".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        either([generator.subschema_for::<OneOrMany>(), generator.subschema_for::<Map<String>>()])
     }
 }
 

@@ -5,42 +5,57 @@
 //! volume: {at_least: 0.2, at_most: 5, days: 28, otherwise: fail}   # or 0.2, which warns
 //! ```
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_yaml::Value;
 
 use super::diagnostic::Diagnostic;
+use super::schema::either;
 use super::types::Duration;
 use super::yaml::Origin;
 
 /// What becomes of a night that does not meet an expectation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Otherwise {
+    /// It is said, and nothing more.
     #[default]
     Warn,
+    /// The run ends with exit code 3; what was delivered stays loaded.
     Fail,
 }
 
 /// The newest event is at most so old at the night's end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SourceFreshness")]
 pub struct Freshness {
+    /// How old.
     pub within: Duration,
+    /// What becomes of a night without such an event.
     #[serde(default)]
     pub otherwise: Otherwise,
 }
 
 /// The night's day has at least such a share of the rows that a day usually has: of the median of the days before it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Volume {
+    /// The least share.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 1))]
     pub at_least: f64,
+    /// The largest share; without it, any.
     #[serde(default)]
+    #[schemars(range(min = 1))]
     pub at_most: Option<f64>,
     /// How many days before it are looked at.
     #[serde(default = "four_weeks")]
+    #[schemars(range(min = 3))]
     pub days: u32,
+    /// What becomes of a night with fewer rows, or more.
     #[serde(default)]
     pub otherwise: Otherwise,
 }
@@ -63,6 +78,34 @@ impl<'de> Deserialize<'de> for Short<Volume> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let volume = |at_least| Volume { at_least, at_most: None, days: four_weeks(), otherwise: Otherwise::Warn };
         short(deserializer, volume)
+    }
+}
+
+impl JsonSchema for Short<Freshness> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ShortFreshness".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        either([generator.subschema_for::<Duration>(), generator.subschema_for::<Freshness>()])
+    }
+}
+
+impl JsonSchema for Short<Volume> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ShortVolume".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        either([generator.subschema_for::<f64>(), generator.subschema_for::<Volume>()])
     }
 }
 

@@ -9,12 +9,14 @@
 //! variant. Keys that tell how a model lives on (`gate`, `monitoring`, `reasons`, `fairness`, `search`) are left out; so
 //! are constraints and encodings that the variant's head cannot take and that only the model asks for.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
 
 use super::diagnostic::Diagnostic;
 use super::map::Map;
-use super::model::{Gate, HeadKind, Model, RawModel, RejectInference, RejectKind};
+use super::model::{Calibration, Direction, Encodings, Gate, Head, HeadKind, Model, RawModel, RawValidation};
+use super::model::{RejectInference, RejectKind};
 use super::types::is_name;
 use super::yaml::{self, Origin};
 
@@ -41,7 +43,7 @@ pub struct Experiment {
 }
 
 /// What variants are compared on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     RocAuc,
@@ -70,24 +72,37 @@ impl Measure {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Experiment")]
 pub struct RawExperiment {
+    /// Its name, `[a-z][a-z0-9_]*`.
     pub experiment: String,
+    /// What it asks.
     #[serde(default)]
     description: String,
+    /// The model whose rows all variants learn from.
     model: String,
+    /// Keys that every variant replaces, unless it says otherwise itself.
     common: Option<RawVariant>,
+    /// Name → the keys of the model that it replaces; at least two.
     variants: Map<Option<RawVariant>>,
+    /// What variants are compared by.
     #[serde(default = "metrics")]
     metrics: Vec<Measure>,
+    /// Segments of the model to compare in, and `all`; without it, every one.
     segments: Option<Vec<String>>,
+    /// Each variant is trained once with each; without it, with the seed of the model's head.
     seeds: Option<Vec<u64>>,
+    /// How often the bootstrap draws, for the intervals.
     #[serde(default = "repetitions")]
     repetitions: u32,
+    /// Of the intervals.
     #[serde(default = "confidence")]
     confidence: f64,
+    /// From which probability on f1 calls a row positive; without it, the bound of the model's first decision.
     threshold: Option<f64>,
+    /// The share of the rows that is accepted, the least risky first.
     acceptance_rate: Option<f64>,
 }
 
@@ -104,17 +119,35 @@ fn confidence() -> f64 {
 }
 
 /// Keys that replace the model's.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Variant")]
 struct RawVariant {
+    /// Another model to start from, of the same entity, spine, label and weight.
     model: Option<String>,
+    /// In place of the model's `head`.
+    #[schemars(with = "Option<Head>")]
     head: Option<Value>,
+    /// In place of the model's `inputs`.
+    #[schemars(with = "Option<Vec<String>>")]
     inputs: Option<Value>,
+    /// In place of the model's `exclude`.
+    #[schemars(with = "Option<Vec<String>>")]
     exclude: Option<Value>,
+    /// In place of the model's `encode`.
+    #[schemars(with = "Option<Encodings>")]
     encode: Option<Value>,
+    /// In place of the model's `monotone`.
+    #[schemars(with = "Option<Map<Direction>>")]
     monotone: Option<Value>,
+    /// In place of the model's `validation`.
+    #[schemars(with = "Option<RawValidation>")]
     validation: Option<Value>,
+    /// In place of the model's `calibration`.
+    #[schemars(with = "Option<Calibration>")]
     calibration: Option<Value>,
+    /// In place of the model's `reject_inference`.
+    #[schemars(with = "Option<RejectInference>")]
     reject_inference: Option<Value>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::aggregation::{self, RawAggregation};
@@ -15,7 +16,7 @@ use super::yaml::Origin;
 pub const MOST_COLUMNS: usize = 4096;
 
 /// Which rows a decision at as_of may have seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Visibility {
     /// What the lake knew: `event_time < as_of` and `known_from <= as_of < known_until`.
@@ -26,7 +27,7 @@ pub enum Visibility {
 }
 
 /// Rows of whom, from which table, up to when: what groups and sequences have in common.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct History {
     /// Columns that name the entity.
     pub entity: Vec<String>,
@@ -40,7 +41,7 @@ pub struct History {
 }
 
 /// A feature group.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FeatureGroup {
     pub name: String,
     pub description: String,
@@ -52,7 +53,7 @@ pub struct FeatureGroup {
 }
 
 /// One output column: a function over a window.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Feature {
     pub name: String,
     pub function: Function,
@@ -71,7 +72,7 @@ pub struct Feature {
 }
 
 /// Semantics of each: docs/reference/functions.md.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Function {
     Count,
     CountDistinct,
@@ -137,7 +138,8 @@ impl Function {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What a length of time is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TimeUnit {
     Minutes,
@@ -164,7 +166,7 @@ impl TimeUnit {
 }
 
 /// A column computed from the group's other columns.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Derived {
     pub name: String,
     pub expression: String,
@@ -174,25 +176,40 @@ pub struct Derived {
     pub path: String,
 }
 
-#[derive(Debug, Deserialize)]
+/// A feature group: functions over windows of one table's rows.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Group")]
 pub struct RawGroup {
+    /// Its name, `[a-z][a-z0-9_]*`: models know its features as `GROUP.FEATURE`.
+    #[schemars(regex(pattern = r"^[a-z][a-z0-9_]*$"))]
     pub group: String,
+    /// What it tells: the table's comment in the lake.
     #[serde(default)]
     description: String,
+    /// The column of the table that names whom features describe, or several.
     entity: OneOrMany,
+    /// The table that says who exists.
     entities: String,
+    /// The table whose rows are the history.
     table: String,
+    /// The column that says when a row happened; without it, the table's own.
     event_time: Option<String>,
+    /// Which rows a decision may have seen.
     #[serde(default)]
     visibility: Visibility,
+    /// SQL over the table's columns: which rows count in the whole group.
     #[serde(rename = "where")]
     filter: Option<String>,
+    /// What is computed.
     aggregations: Vec<RawAggregation>,
+    /// Name → SQL over the group's other features.
     #[serde(default)]
     derived: Map<String>,
+    /// Feature → its documentation; others are documented from their definition.
     #[serde(default)]
     docs: Map<String>,
+    /// Feature that is computed from personal data → what it is.
     #[serde(default)]
     pub pii: Map<Class>,
 }

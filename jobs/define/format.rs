@@ -2,6 +2,7 @@
 //!
 //! Parquet and Avro say what they hold, and compress inside; text says nothing, so its options are declared.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Diagnostic;
@@ -58,7 +59,8 @@ pub struct Csv {
     pub nulls: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How text files are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
     None,
@@ -81,25 +83,36 @@ impl Compression {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+/// The form of a source's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Format")]
 pub enum RawFormat {
     #[default]
     Parquet,
     Avro,
     Csv,
+    /// One JSON object per line.
     Ndjson,
 }
 
-#[derive(Debug, Deserialize)]
+/// How CSV files are written.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Csv")]
 pub struct RawCsv {
+    /// Whether the first line names the columns; without it they come in the order of their declaration.
     #[serde(default = "yes")]
     header: bool,
+    /// The ASCII character between fields.
     #[serde(default = "comma")]
+    #[schemars(length(min = 1, max = 1))]
     delimiter: String,
+    /// The ASCII character around fields that hold a delimiter.
     #[serde(default = "quote")]
+    #[schemars(length(min = 1, max = 1))]
     quote: String,
+    /// The texts that mean null; without it, the empty text.
     nulls: Option<OneOrMany>,
 }
 

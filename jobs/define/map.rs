@@ -3,13 +3,18 @@
 //! `IndexMap` with serde on top: indexmap's own `serde` feature is a compile-time feature of half the dependency tree,
 //! and turning it on for one package rebuilds all of it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 use indexmap::IndexMap;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::json;
+
+use super::schema;
 
 /// Names to values, in written order.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,5 +93,19 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Map<V> {
             }
         }
         deserializer.deserialize_map(Entries(PhantomData))
+    }
+}
+
+impl<V: JsonSchema> JsonSchema for Map<V> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Map_{}", V::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        schema::of(json!({ "type": "object", "additionalProperties": generator.subschema_for::<V>() }))
     }
 }

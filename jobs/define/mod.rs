@@ -23,6 +23,7 @@ pub mod overlap;
 pub mod personal;
 pub mod profile;
 pub mod project;
+pub mod schema;
 pub mod sequence;
 pub mod source;
 pub mod sql;

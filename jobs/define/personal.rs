@@ -9,14 +9,16 @@
 //!
 //! What is joined, filtered, grouped or ordered by alone does not flow: it decides on rows and is not shown by them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::map::Map;
 use super::yaml::Origin;
 
 /// What a column says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Personal")]
 pub enum Class {
     /// Personal: whatever is computed from it has to say so in turn.
     Keep,

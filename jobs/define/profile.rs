@@ -2,30 +2,36 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::diagnostic::{self, Diagnostic};
+use super::schema::text;
 use super::types::Duration;
 use super::yaml;
 use crate::error::{Error, Result};
 
-/// Paths are relative to the directory in which the job is started.
-#[derive(Debug, Clone, Deserialize)]
+/// Where a project runs and with what. Paths are relative to the directory in which the job is started.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// Root URL of everything that is written.
     pub lake: String,
     /// Root URL of the raw events, never written but by `generate`.
     pub raw: String,
+    /// What computes.
     #[serde(default)]
     pub engine: EngineKind,
-    /// Memory for queries, such as `4GiB`; none: as much as they want.
+    /// Where the scheduler of `engine: ballista` listens, such as `http://127.0.0.1:50050`.
+    pub scheduler: Option<SchedulerUrl>,
+    /// Memory for queries, such as `4GiB`; without it, as much as they want.
     pub memory_limit: Option<Bytes>,
-    /// Where queries spill; default: the system's temporary directory.
+    /// Where queries spill; without it, the system's temporary directory.
     pub spill_dir: Option<String>,
-    /// Threads; default: all cores.
+    /// How many threads; without it, one per core.
     pub threads: Option<usize>,
-    /// Where each run leaves a file of metrics for Prometheus; default: nowhere.
+    /// The directory in which each run leaves a file of metrics for Prometheus; without it, nowhere.
     pub metrics_dir: Option<LocalDir>,
     /// Options of the object store, passed on as they are; no secrets here.
     #[serde(default)]
@@ -49,11 +55,47 @@ fn default_replay_retention() -> Duration {
     Duration::days(400)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+/// What computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
+    /// The process of the job.
     #[default]
     Embedded,
+    /// A cluster of Apache DataFusion Ballista.
+    Ballista,
+}
+
+/// Where a scheduler listens: `http://HOST:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SchedulerUrl {
+    host: String,
+    port: u16,
+}
+
+impl SchedulerUrl {
+    pub fn host_and_port(&self) -> (String, u16) {
+        (self.host.clone(), self.port)
+    }
+}
+
+impl TryFrom<String> for SchedulerUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no scheduler, expected a URL such as http://127.0.0.1:50050");
+        let (host, port) = text.strip_prefix("http://").and_then(|rest| rest.rsplit_once(':')).ok_or_else(wrong)?;
+        let port = port.trim_end_matches('/').parse().map_err(|_| wrong())?;
+        let plain = !host.is_empty() && !host.contains(['/', '@', ' ']);
+        plain.then(|| SchedulerUrl { host: host.to_string(), port }).ok_or_else(wrong)
+    }
+}
+
+impl std::fmt::Display for SchedulerUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "http://{}:{}", self.host, self.port)
+    }
 }
 
 /// A size such as `512MiB` or `4GiB`.
@@ -104,11 +146,53 @@ impl Profile {
     pub fn parse(file: &str, text: &str) -> Result<Profile, Error> {
         let mut out: Vec<Diagnostic> = Vec::new();
         match yaml::parse::<Profile>(file, text, &mut out) {
-            Some((profile, _)) => Ok(profile),
+            Some((profile, origin)) => match (profile.engine, &profile.scheduler) {
+                (EngineKind::Embedded, None) | (EngineKind::Ballista, Some(_)) => Ok(profile),
+                (EngineKind::Ballista, None) => {
+                    let message = "a cluster without `scheduler`, such as http://127.0.0.1:50050";
+                    Err(diagnostic::into_error(vec![origin.at("engine", message)]))
+                }
+                (EngineKind::Embedded, Some(_)) => {
+                    let message = "a scheduler without `engine: ballista`";
+                    Err(diagnostic::into_error(vec![origin.at("scheduler", message)]))
+                }
+            },
             None => Err(diagnostic::into_error(out)),
         }
     }
 }
+
+text!(
+    SchedulerUrl,
+    "SchedulerUrl",
+    json!({
+        "description": "Host and port of a scheduler, such as `http://127.0.0.1:50050`.",
+        "type": "string",
+        "pattern": "^http://[^/@ ]+:[0-9]+/?$",
+    })
+);
+
+text!(
+    Bytes,
+    "Size",
+    json!({
+        "type": "string",
+        "pattern": "^ *0*[1-9][0-9]* *(KiB|MiB|GiB)$",
+        "description": "A number above 0 and KiB, MiB or GiB.",
+        "examples": ["4GiB"],
+    })
+);
+
+text!(
+    LocalDir,
+    "LocalDirectory",
+    json!({
+        "type": "string",
+        "pattern": "^(?!.*://).*[^ ]",
+        "description": "A directory of this machine.",
+        "examples": ["/var/lib/metrics"],
+    })
+);
 
 #[cfg(test)]
 mod tests {
@@ -127,6 +211,23 @@ mod tests {
         assert!(LocalDir::try_from(" ".to_string()).is_err());
         let error = Profile::parse("p.yaml", "lake: l\nraw: r\nmetrics_dir: s3://b/m\n").unwrap_err().to_string();
         assert!(error.contains("p.yaml:3") && error.contains("a path on this machine"), "{error}");
+    }
+
+    #[test]
+    fn a_cluster_has_a_scheduler() {
+        let parse = |rest: &str| Profile::parse("p.yaml", &format!("lake: l\nraw: r\n{rest}"));
+        let profile = parse("engine: ballista\nscheduler: http://h:50050\n").unwrap();
+        assert_eq!(profile.scheduler.unwrap().host_and_port(), ("h".to_string(), 50050));
+        for (rest, said) in [
+            ("engine: ballista\n", "p.yaml:3"),
+            ("scheduler: http://h:50050\n", "without `engine: ballista`"),
+            ("engine: ballista\nscheduler: h:50050\n", "p.yaml:4"),
+            ("engine: ballista\nscheduler: http://h\n", "a URL such as"),
+            ("engine: balista\n", "ballista"),
+        ] {
+            let error = parse(rest).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
     }
 
     #[test]

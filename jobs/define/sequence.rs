@@ -2,22 +2,26 @@
 //!
 //! The events are rows of one table, or of several, interleaved in the order in which they happened.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Diagnostic;
 use super::features::{History, TimeUnit, Visibility};
 use super::map::Map;
 use super::personal::Class;
+use super::schema::either;
 use super::types::{Duration, OneOrMany, is_name};
 use super::yaml::Origin;
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sequence {
     pub name: String,
     pub description: String,
     /// Of several tables, its `table` is the sequence's name: what their rows are together.
     pub history: History,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interleaved: Option<Interleaved>,
     /// K: at most so many events, the latest.
     pub length: usize,
@@ -28,7 +32,7 @@ pub struct Sequence {
 }
 
 /// Several tables whose rows are one history.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Interleaved {
     /// Of equal event time, the rows of an earlier table come first.
     pub strands: Vec<Strand>,
@@ -37,7 +41,7 @@ pub struct Interleaved {
 }
 
 /// One of several tables.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Strand {
     pub table: String,
     /// The type of its events.
@@ -50,7 +54,7 @@ pub struct Strand {
 }
 
 /// One list column.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Field {
     pub name: String,
     pub value: FieldValue,
@@ -58,7 +62,7 @@ pub struct Field {
     pub path: String,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum FieldValue {
     /// SQL over the columns of the table, or over the fields of several.
     Of(String),
@@ -68,58 +72,96 @@ pub enum FieldValue {
     TimeSince(TimeUnit),
 }
 
-#[derive(Debug, Deserialize)]
+/// A sequence: the last events before as_of, as lists of equal length. Of one table (`table`), or of several, interleaved
+/// in the order in which they happened (`events`).
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Sequence")]
 pub struct RawSequence {
+    /// Its name, `[a-z][a-z0-9_]*`.
+    #[schemars(regex(pattern = r"^[a-z][a-z0-9_]*$"))]
     pub sequence: String,
+    /// What it tells: the table's comment in the lake.
     #[serde(default)]
     description: String,
+    /// The column that names whom it describes, or several; a column of every table.
     entity: OneOrMany,
+    /// The table that says who exists.
     entities: String,
+    /// The table whose rows are the events.
     table: Option<String>,
+    /// In place of `table`: several. Of equal event time, the rows of an earlier one come first.
     #[serde(default)]
     events: Vec<RawStrand>,
+    /// The column that says when a row happened; without it, the table's own.
     event_time: Option<String>,
+    /// Which rows a decision may have seen.
     #[serde(default)]
     visibility: Visibility,
+    /// SQL over the table's columns, or the fields of several: which rows count.
     #[serde(rename = "where")]
     filter: Option<String>,
+    /// At most so many events, the latest.
+    #[schemars(range(min = 1, max = LONGEST))]
     length: usize,
+    /// Only events of the last so long; without it, all.
     over: Option<Duration>,
+    /// The lists: a column, or a map with `of` or `fn`.
     fields: Vec<FieldText>,
+    /// Field that is computed from personal data → what it is.
     #[serde(default)]
     pub pii: Map<Class>,
 }
 
-#[derive(Debug, Deserialize)]
+/// More events than this are no sequence.
+const LONGEST: usize = 10_000;
+
+/// One of several tables.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Events")]
 struct RawStrand {
+    /// The table.
     table: String,
+    /// The type of its events; without it, the table's name.
     #[serde(rename = "as")]
     kind: Option<String>,
+    /// The column that says when a row happened; without it, the table's own.
     event_time: Option<String>,
+    /// SQL over this table's columns: which rows count.
     #[serde(rename = "where")]
     filter: Option<String>,
+    /// Name → SQL over this table's columns.
     fields: Map<String>,
 }
 
-/// `amount`, or `{of: …, as: …}`, or `{fn: since_previous, as: …, unit: …}`.
-#[derive(Debug, Default, Deserialize)]
+/// One list: `{of: …, as: …}`, or `{fn: since_previous, as: …, unit: …}`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Field")]
 struct RawField {
+    /// SQL over the columns of the table, or over the fields of several.
     of: Option<String>,
+    /// In place of `of`: something of the event itself.
     #[serde(rename = "fn")]
     function: Option<FieldFn>,
+    /// Its name; must be there where `of` is an expression.
     #[serde(rename = "as")]
     alias: Option<String>,
+    /// Of functions of time: what time is counted in.
     unit: Option<TimeUnit>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+/// Something of an event itself.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "FieldFunction")]
 enum FieldFn {
+    /// The time since the previous event of the list; null for its first.
     SincePrevious,
+    /// as_of minus event time.
     TimeSince,
+    /// Which of several tables it is of.
     EventType,
 }
 
@@ -148,9 +190,23 @@ impl<'de> Deserialize<'de> for FieldText {
     }
 }
 
+impl JsonSchema for FieldText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "FieldText".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        either([generator.subschema_for::<String>(), generator.subschema_for::<RawField>()])
+    }
+}
+
 impl Sequence {
     pub fn validate(raw: RawSequence, origin: &Origin, out: &mut Vec<Diagnostic>) -> Sequence {
-        if raw.length == 0 || raw.length > 10_000 {
+        if raw.length == 0 || raw.length > LONGEST {
             let d = origin.at("length", "a sequence holds at least one event and at most 10000");
             out.push(d.found(raw.length.to_string()).expected("1 to 10000"));
         }

@@ -1,11 +1,15 @@
 //! `sql/sources.yaml`: what raw event types there are, and the contract their files must keep.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, de};
 
 use super::diagnostic::Diagnostic;
 use super::expectation::{Freshness, Short, Volume};
 use super::format::{self, Compression, Format, RawCsv, RawFormat};
 use super::map::Map;
+use super::schema::either;
 use super::types::{DataType, OneOrMany, is_name, reserved};
 use super::yaml::Origin;
 
@@ -43,17 +47,24 @@ pub struct Source {
     pub origin: Origin,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A column of a source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SourceColumn")]
 pub struct Column {
+    /// Its type.
     #[serde(rename = "type")]
     pub data_type: DataType,
+    /// Whether it may be null; where it may not, a row with a null in it goes to quarantine.
     #[serde(default)]
     pub nullable: bool,
+    /// What it means: the column's comment in the lake.
     #[serde(default)]
     pub doc: Option<String>,
+    /// What it is measured in, such as `PLN`; features that keep it say so.
     #[serde(default)]
     pub unit: Option<String>,
+    /// Of personal data: what becomes of it.
     #[serde(default)]
     pub pii: Option<Pii>,
     /// SQL over the raw columns, computed at ingest before PII is dropped.
@@ -62,16 +73,19 @@ pub struct Column {
 }
 
 /// What becomes of a column with personal data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Pii {
+    /// It stays out of the lake; `derive` sees it before.
     Drop,
+    /// HMAC-SHA-256 of its text, with one stable key.
     Pseudonymise,
+    /// It is kept, and whatever is computed from it has to say what it is.
     Keep,
 }
 
 /// Of rows with one key that come in one night, in the order of the files' days, their paths, and within the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Duplicates {
     /// The last one counts.
@@ -84,7 +98,7 @@ pub enum Duplicates {
 }
 
 /// A file that cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Unreadable {
     /// Fails the run, and nothing of its source is loaded.
@@ -95,50 +109,78 @@ pub enum Unreadable {
 }
 
 /// Whether the first load of a source is history (each file's day is its night) or news of the night that loads it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FirstLoad {
+    /// It is history: each file's own day counts as its night.
     #[default]
     ByDay,
+    /// It is news of the night that loads it.
     AtRun,
 }
 
-#[derive(Debug, Deserialize)]
+/// Raw event types, and the contract that their files must keep.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Sources")]
 pub struct RawSources {
+    /// By name, `[a-z][a-z0-9_]*`; each becomes the table `tables/NAME`.
     pub sources: Map<RawSource>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A raw event type.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Source")]
 pub struct RawSource {
+    /// What a row is: the table's comment in the lake.
     #[serde(default)]
     description: String,
+    /// Pattern below the raw root, such as `payment/day={date}/*.parquet`: `{date}` is the day of delivery, at most once;
+    /// `*` and `**` are globs.
+    #[schemars(length(min = 1))]
     location: String,
+    /// The form of the files.
     #[serde(default)]
     format: RawFormat,
+    /// How CSV files are written.
     csv: Option<RawCsv>,
+    /// Of text files; without it, what the ending of a file's name says.
     compression: Option<Compression>,
+    /// The column, a timestamp, that says when a row happened. Every source has one, or is `static`.
     event_time: Option<String>,
+    /// Whether it is reference data without event time, versioned by load.
     #[serde(default, rename = "static")]
     is_static: bool,
+    /// The columns that identify a row: a row that comes again with the same key is a duplicate or a correction.
     #[serde(default)]
     key: OneOrMany,
+    /// The columns that order rows of equal event time; without it, those of `key`.
     tie_breaker: Option<OneOrMany>,
+    /// Whether the first load is history, or news of the night that loads it.
     #[serde(default)]
     first_load: FirstLoad,
+    /// Which of a night's rows with one key counts.
     #[serde(default)]
     duplicates: Duplicates,
+    /// What becomes of a load with a file that cannot be read.
     #[serde(default)]
     unreadable: Unreadable,
+    /// Share of the rows read that may go to quarantine; above it the run fails.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 1))]
     max_bad_share: f64,
+    /// Whether rows without an event time go to quarantine without counting as bad.
     #[serde(default)]
     allow_null_event_time: bool,
+    /// Whether it is no error that there are no files at all.
     #[serde(default)]
     optional: bool,
+    /// How old the newest event may be at the night's end: a duration, which warns, or a map of its parts.
     freshness: Option<Short<Freshness>>,
+    /// How many rows the night's day must have, as a share of the usual: a number, which warns, or a map of its parts.
     volume: Option<Short<Volume>>,
+    /// Every column that is read, by name: its type, or a map with the key `type`.
     columns: Map<ColumnText>,
 }
 
@@ -166,6 +208,20 @@ impl<'de> Deserialize<'de> for ColumnText {
             }
         }
         deserializer.deserialize_any(Visit)
+    }
+}
+
+impl JsonSchema for ColumnText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ColumnText".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        either([generator.subschema_for::<DataType>(), generator.subschema_for::<Column>()])
     }
 }
 

@@ -3,6 +3,7 @@
 //! The query reads tables of the project, with all versions of their rows, and a relation `spine` of the (entity, as_of)
 //! pairs asked for. What was known at as_of is for the query to say; `scorehouse verify` finds one that does not.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Diagnostic;
@@ -38,15 +39,24 @@ pub struct SqlFeatures {
     pub sql_file: String,
 }
 
-#[derive(Debug, Deserialize)]
+/// Features that the query in `NAME.sql` beside it gives.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SqlFeatures")]
 pub struct RawSqlFeatures {
+    /// Their name, `[a-z][a-z0-9_]*`: models know the features as `NAME.FEATURE`.
+    #[schemars(regex(pattern = r"^[a-z][a-z0-9_]*$"))]
     sql_features: String,
+    /// What they tell: the table's comment in the lake.
     #[serde(default)]
     description: String,
+    /// The column that names whom features describe, or several.
     entity: OneOrMany,
+    /// The table that says who exists.
     entities: String,
+    /// Every output column but `_row`, by name.
     columns: Map<ColumnDoc>,
+    /// Feature that is computed from personal data → what it is.
     #[serde(default)]
     pub pii: Map<Class>,
 }

@@ -1,11 +1,13 @@
 //! `sql/**/NAME.sql` with its twin `NAME.yaml`: an analytical table.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
 use super::diagnostic::Diagnostic;
 use super::map::Map;
 use super::personal::Class;
+use super::schema;
 use super::sql;
 use super::trend::{Freshness, Severity, Trend};
 use super::types::{Duration, OneOrMany};
@@ -39,19 +41,24 @@ pub struct Table {
     pub sql_file: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How a table is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Materialized {
     /// Partitioned by `event_date`; only days whose inputs changed are recomputed.
     Incremental,
+    /// Computed as a whole whenever an input changed.
     Full,
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// What a column means.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ColumnDoc {
+    /// The column's comment in the lake.
     #[serde(default)]
     pub doc: String,
+    /// What it is measured in, such as `PLN`.
     pub unit: Option<String>,
 }
 
@@ -88,74 +95,128 @@ pub enum AuditCheck {
     Trend(Trend),
 }
 
-/// A `given`/`expect` case.
-#[derive(Debug, Clone, Deserialize)]
+/// Rows that go into a query, and the rows that must come out.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
+    /// What it shows.
     pub name: String,
+    /// Source or table → its rows; a column that is left out is null.
+    #[schemars(with = "Map<Vec<Map<serde_json::Value>>>")]
     pub given: Map<Vec<Map<Value>>>,
+    /// The rows that must come out, in any order; the columns that are named are compared.
+    #[schemars(with = "Vec<Map<serde_json::Value>>")]
     pub expect: Vec<Map<Value>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A table made by the query in `NAME.sql` beside it.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Table")]
 pub struct RawTable {
+    /// What the table is: its comment in the lake.
     #[serde(default)]
     description: String,
+    /// What one row is, such as `one row per payment`.
     #[serde(default)]
     grain: String,
+    /// The columns that identify a row; versions of a row share them.
     #[serde(default)]
     key: OneOrMany,
+    /// The column that says when a row happened; a table without one has no history.
     event_time: Option<String>,
+    /// The columns that order rows of equal event time; without it, those of `key`.
     tie_breaker: Option<OneOrMany>,
+    /// How it is kept.
     materialized: Materialized,
+    /// From how long before it a day's rows may come.
+    #[schemars(extend("default" = NO_TIME))]
     lookback: Option<Duration>,
+    /// From how long after it a day's rows may come.
+    #[schemars(extend("default" = NO_TIME))]
     lookahead: Option<Duration>,
+    /// Every output column, by name.
     #[serde(default)]
     columns: Map<ColumnDoc>,
+    /// Checks of what is about to be committed.
     #[serde(default)]
     audits: Vec<RawAudit>,
+    /// Cases that `scorehouse check` runs in memory.
     #[serde(default)]
     tests: Vec<Case>,
+    /// Column that is computed from personal data → what it is.
     #[serde(default)]
     pub pii: Map<Class>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// How far a day's rows reach unless a table says so.
+const NO_TIME: Duration = Duration::days(0);
+
+/// The keys of an audit of which there is exactly one.
+const CHECKS: [&str; 8] =
+    ["not_null", "unique", "accepted_values", "relationships", "row_count", "query", "freshness", "trend"];
+
+/// A check of what is about to be committed: one of `not_null`, `unique`, `accepted_values`, `relationships`,
+/// `row_count`, `query`, `freshness` and `trend`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Audit", extend("oneOf" = schema::one_of(&CHECKS)))]
 struct RawAudit {
+    /// Its name in messages and in the table `audits`; without it, the check as it is written.
     name: Option<String>,
+    /// What it does where it fails.
     #[serde(default)]
     severity: Severity,
+    /// These columns have no nulls.
     not_null: Option<OneOrMany>,
+    /// No two rows have the same values of these columns.
     unique: Option<OneOrMany>,
+    /// A column has no other values than these.
     accepted_values: Option<RawAccepted>,
+    /// Every value of a column is one of another table's.
     relationships: Option<RawRelationship>,
+    /// How many rows there are.
     row_count: Option<RawRowCount>,
+    /// SQL that returns the bad rows of `this`.
     query: Option<String>,
+    /// How old the newest value of a column may be at the night's end.
     freshness: Option<Freshness>,
+    /// A measured number is near the median of earlier nights.
     trend: Option<Trend>,
 }
 
-#[derive(Debug, Deserialize)]
+/// The values that a column may have.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "AcceptedValues")]
 struct RawAccepted {
+    /// The column.
     column: String,
+    /// Its values, as texts.
     values: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A column whose values are another's.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Relationship")]
 struct RawRelationship {
+    /// The column.
     column: String,
+    /// The other, as `table.column`.
+    #[schemars(regex(pattern = r"\."))]
     to: String,
 }
 
-#[derive(Debug, Deserialize)]
+/// How many rows there are.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "RowCount")]
 struct RawRowCount {
+    /// At least so many.
     #[serde(default)]
     min: u64,
+    /// At most so many; without it, any number.
     max: Option<u64>,
 }
 
@@ -201,8 +262,8 @@ impl Table {
             event_time: raw.event_time,
             tie_breaker: tie_breaker.0,
             materialized: raw.materialized,
-            lookback: raw.lookback.unwrap_or(Duration::days(0)),
-            lookahead: raw.lookahead.unwrap_or(Duration::days(0)),
+            lookback: raw.lookback.unwrap_or(NO_TIME),
+            lookahead: raw.lookahead.unwrap_or(NO_TIME),
             columns: raw.columns,
             audits,
             tests: raw.tests,
@@ -269,7 +330,7 @@ fn audit(index: usize, raw: RawAudit, origin: &Origin, out: &mut Vec<Diagnostic>
         checks.push((format!("trend({})", trend.measure), AuditCheck::Trend(trend)));
     }
     if checks.len() != 1 {
-        let names = "not_null, unique, accepted_values, relationships, row_count, query, freshness, trend";
+        let names = CHECKS.join(", ");
         let found = format!("{} of them", checks.len());
         out.push(origin.at(&path, "an audit is one check").found(found).expected(format!("one of {names}")));
     }

@@ -2,12 +2,15 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use super::schema::text;
 use super::types::Duration;
 
 /// What a failing audit does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Nothing of the table is committed, and the job fails.
@@ -27,17 +30,21 @@ impl Severity {
 }
 
 /// The newest instant of a column is at most so long before the end of the night.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ColumnFreshness")]
 pub struct Freshness {
+    /// The column.
     pub column: String,
+    /// How long.
     pub within: Duration,
 }
 
 /// A measured number is near the median of what earlier nights measured.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Trend {
+    /// What is measured.
     pub measure: Measure,
     /// How far from the median, as a share of it.
     pub within: Share,
@@ -131,6 +138,28 @@ impl TryFrom<String> for Share {
             .ok_or_else(|| format!("invalid share `{text}`, expected a percentage such as 50%"))
     }
 }
+
+text!(
+    Measure,
+    "Measured",
+    json!({
+        "type": "string",
+        "pattern": "^(rows|(null_share|distinct|sum|mean)\\(.*[^ ].*\\))$",
+        "description": "`rows`, or a function of a column.",
+        "examples": ["rows", "null_share(amount)"],
+    })
+);
+
+text!(
+    Share,
+    "Percentage",
+    json!({
+        "type": "string",
+        "pattern": "^ *[0-9]*[.]?[0-9]+ *%$",
+        "description": "A share, such as 50%.",
+        "examples": ["50%"],
+    })
+);
 
 #[cfg(test)]
 mod tests {

@@ -6,8 +6,10 @@ use std::fmt;
 use arrow::datatypes::{DataType as Arrow, TimeUnit};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::diagnostic::Diagnostic;
+use super::schema::text;
 use super::yaml::Origin;
 
 /// Microseconds in a day.
@@ -269,6 +271,41 @@ impl<'de> Deserialize<'de> for Numbers {
         deserializer.deserialize_any(Visit)
     }
 }
+
+text!(
+    Duration,
+    "Duration",
+    json!({
+        "type": "string",
+        "pattern": "^[0-9]{1,10}[smhdw]$",
+        "description": "A whole number and s, m, h, d or w.",
+        "examples": ["30d", "36h"],
+    })
+);
+
+text!(
+    DataType,
+    "DataType",
+    json!({
+        "description": "The type of a column.",
+        "anyOf": [
+            { "enum": ["string", "int32", "int64", "float64", "bool", "date", "timestamp", "json"] },
+            { "type": "string", "pattern": "^decimal\\( *[0-9]+ *, *[0-9]+ *\\)$" },
+        ],
+        "examples": ["string", "decimal(18,2)"],
+    })
+);
+
+text!(
+    OneOrMany,
+    "OneOrMany",
+    json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+);
+text!(
+    Numbers,
+    "Numbers",
+    json!({ "anyOf": [{ "type": "number" }, { "type": "array", "items": { "type": "number" } }] })
+);
 
 #[cfg(test)]
 mod tests {

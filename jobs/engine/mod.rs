@@ -2,6 +2,8 @@
 //! decisions.
 
 pub mod attributes;
+#[cfg(feature = "ballista")]
+pub mod cluster;
 pub mod json;
 pub mod naive;
 pub mod physical;

@@ -53,11 +53,13 @@ pub struct SessionOptions {
     pub memory_limit: Option<usize>,
     /// Where they spill to; `None` is the system's directory for temporary files.
     pub spill_dir: Option<PathBuf>,
+    /// URL of the scheduler whose cluster computes what reads a lake; `None`: this process does.
+    pub scheduler: Option<String>,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        SessionOptions { threads: 1, memory_limit: None, spill_dir: None }
+        SessionOptions { threads: 1, memory_limit: None, spill_dir: None, scheduler: None }
     }
 }
 
@@ -79,10 +81,10 @@ impl Session {
         }
         let runtime = runtime.build_arc().map_err(error)?;
         let mut state = SessionStateBuilder::new()
-            .with_config(config(options))
+            .with_config(config(options)?)
             .with_runtime_env(runtime)
             .with_default_features()
-            .with_query_planner(Arc::new(Planner))
+            .with_query_planner(Arc::new(Planner { scheduler: options.scheduler.clone() }))
             .build();
         super::json::register(&mut state).map_err(error)?;
         Ok(Session { context: SessionContext::new_with_state(state) })
@@ -121,7 +123,7 @@ impl Session {
     }
 }
 
-fn config(options: &SessionOptions) -> SessionConfig {
+fn config(options: &SessionOptions) -> Result<SessionConfig> {
     let partitions = partitions(options);
     let mut config = SessionConfig::new()
         .with_target_partitions(partitions)
@@ -138,7 +140,21 @@ fn config(options: &SessionOptions) -> SessionConfig {
         let reserve = set.execution.sort_spill_reservation_bytes.min(limit / (partitions * 16));
         set.execution.sort_spill_reservation_bytes = reserve;
     }
-    config
+    if options.scheduler.is_some() { distributed(config) } else { Ok(config) }
+}
+
+#[cfg(feature = "ballista")]
+fn distributed(config: SessionConfig) -> Result<SessionConfig> {
+    Ok(super::cluster::config(config))
+}
+
+#[cfg(not(feature = "ballista"))]
+fn distributed(_: SessionConfig) -> Result<SessionConfig> {
+    let help = "leave out `engine`, or build with `cargo build --features ballista`";
+    Err(Error::definition(format!(
+        "the profile's engine is ballista, which this build does not know
+  help: {help}"
+    )))
 }
 
 /// Into how many partitions rows are divided.
@@ -171,7 +187,8 @@ mod tests {
 
     #[test]
     fn partitions_are_small_and_have_room() {
-        let of = |threads, memory_limit| partitions(&SessionOptions { threads, memory_limit, spill_dir: None });
+        let of =
+            |threads, memory_limit| partitions(&SessionOptions { threads, memory_limit, ..SessionOptions::default() });
         assert_eq!([of(1, None), of(2, None), of(8, None), of(96, None)], [8, 16, 64, 96]);
         assert_eq!([of(2, Some(1 << 30)), of(2, Some(32 << 20))], [8, 2]);
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Component, Path as FsPath, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use datafusion::execution::runtime_env::RuntimeEnv;
 use deltalake::logstore::{LogStoreRef, StorageConfig, commit_uri_from_version, default_logstore};
 use deltalake::table::state::DeltaTableState;
 use object_store::path::Path;
@@ -54,6 +55,13 @@ impl Lake {
             _ => (cloud::store(&root, &options)?, Some(Mutex::default())),
         };
         Ok(Lake { inner: Arc::new(Inner { root, store, newest }) })
+    }
+
+    /// Makes the storage known to a runtime that reads files of the lake by their URLs. Local files need no telling.
+    pub fn register(&self, runtime: &RuntimeEnv) {
+        if self.is_remote() {
+            runtime.register_object_store(self.url(), Arc::clone(self.store()));
+        }
     }
 
     /// The root, as a URL that ends in a slash.

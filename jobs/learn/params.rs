@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::heads::dense::Shape;
 use super::lightgbm;
 use crate::define::model::HeadKind;
 use crate::error::{Error, Result};
@@ -70,13 +71,19 @@ const TUNABLE: &[(&str, Accepts)] = &[
     ("zero_as_missing", Accepts::Bool),
 ];
 
-/// Of logistic regression and the linear SVM; `C` as in scikit-learn.
-const LINEAR: &[(&str, Accepts)] = &[("C", Accepts::Float(0.0, true, INF)), ("tol", Accepts::Float(0.0, true, 1.0))];
+/// Of logistic regression and the linear SVM; `C` and `penalty` as in scikit-learn.
+const LINEAR: &[(&str, Accepts)] = &[
+    ("C", Accepts::Float(0.0, true, INF)),
+    ("penalty", Accepts::OneOf(&["l2", "l1"])),
+    ("tol", Accepts::Float(0.0, true, 1.0)),
+    ("transform", Accepts::OneOf(&Shape::NAMES)),
+];
 
 const MLP: &[(&str, Accepts)] = &[
     ("batch_size", Accepts::Int(1, COUNT)),
     ("hidden", Accepts::Widths),
     ("learning_rate", Accepts::Float(0.0, true, INF)),
+    ("transform", Accepts::OneOf(&Shape::NAMES)),
     ("weight_decay", Accepts::Float(0.0, false, INF)),
 ];
 
@@ -145,6 +152,11 @@ impl Params {
     /// The value of a parameter that is a number, where it was given.
     pub fn number(&self, name: &str) -> Option<f64> {
         self.0.get(name)?.parse().ok()
+    }
+
+    /// The value of a parameter that is a word, where it was given.
+    pub fn word(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
     }
 
     /// The value of a parameter that is a list of widths, where it was given.
@@ -283,7 +295,7 @@ mod tests {
         assert_eq!(said(HeadKind::Logistic, json!({"C": 0.1, "tol": 1e-9})), "");
         assert!(
             said(HeadKind::Logistic, json!({"num_leaves": 3}))
-                .contains("no parameter of a logistic head; it has C, tol")
+                .contains("no parameter of a logistic head; it has C, penalty, tol, transform")
         );
         assert!(said(HeadKind::LinearSvm, json!({"C": 0})).contains("expected a number above 0"));
         assert_eq!(said(HeadKind::Mlp, json!({"hidden": [8, 4], "learning_rate": 0.01})), "");

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::artifacts;
 use super::gate::{self, Verdict};
 use super::job::Job;
+use super::mlflow;
 use super::registry::{self, Event, FORCED, Happened, History};
 use crate::define::{Diagnostic, Model};
 use crate::error::{Error, Result};
@@ -152,7 +153,9 @@ pub async fn promote(job: &Job, model: &str, version: &str, how: Promotion<'_>) 
         }
         Ok(events)
     };
-    registry::record(job, &model.name, decide).await
+    let events = registry::record(job, &model.name, decide).await?;
+    mlflow::tell(job).await;
+    Ok(events)
 }
 
 /// Makes `previous` the champion again, in one commit.
@@ -180,7 +183,9 @@ pub async fn rollback(job: &Job, model: &str, reason: Option<&str>) -> Result<Ve
         demoted.alias = None;
         Ok(vec![event(&previous, Happened::RolledBack, note), demoted])
     };
-    registry::record(job, &model.name, decide).await
+    let events = registry::record(job, &model.name, decide).await?;
+    mlflow::tell(job).await;
+    Ok(events)
 }
 
 fn event(version: &str, happened: Happened, note: &str) -> Event {

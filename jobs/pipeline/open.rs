@@ -46,6 +46,7 @@ pub fn session(profile: &Profile) -> Result<Session> {
         threads: threads(profile),
         memory_limit: profile.memory_limit.map(|bytes| bytes.0),
         spill_dir: profile.spill_dir.as_ref().map(PathBuf::from),
+        scheduler: profile.scheduler.as_ref().map(ToString::to_string),
     })
 }
 

@@ -6,7 +6,7 @@
 mod decided;
 mod explained;
 mod judged;
-mod measured;
+pub(super) mod measured;
 pub mod pages;
 mod rows;
 mod trained;

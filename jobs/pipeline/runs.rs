@@ -15,6 +15,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use super::job::{Job, Written, fingerprint};
 use super::ledger::Entries;
 use super::metrics::{self, Ended};
+use super::mlflow;
 use super::rotation;
 use super::underway::{self, Underway};
 use crate::clock;
@@ -26,6 +27,9 @@ pub mod summary;
 
 /// The exit code of a process that ended by SIGKILL, as shells give it.
 const KILLED: u8 = 137;
+
+/// Jobs after which there is something new to tell of models.
+const TOLD: [&str; 2] = ["train", "gate"];
 
 /// The status of a run that ended without a record, and what is known of it.
 const LOST: &str = "lost";
@@ -41,6 +45,9 @@ where
     let mut wrote = Vec::new();
     let outcome = record(job, name, work, clock, &mut wrote).await;
     metrics::write(&job.profile, &Ended::new(name, &outcome, clock.elapsed().as_secs_f64(), &wrote));
+    if TOLD.contains(&name) {
+        mlflow::tell(job).await;
+    }
     outcome
 }
 

@@ -14,7 +14,7 @@ use super::job::{Job, Pins, Written, definition_text, digest, hex};
 use super::learning::Learning;
 use super::monitor::baseline;
 use super::registry::{self, Event, Happened, History};
-use super::{artifacts, fingerprints, search, spine, training_set, vectors};
+use super::{artifacts, fingerprints, mlflow, search, spine, training_set, vectors};
 use crate::define::inputs::{Input, candidates};
 use crate::define::model::Validation as Declared;
 use crate::define::{FeatureGroup, Model};
@@ -210,7 +210,8 @@ fn trained_until(job: &Job, model: &Model, as_of: &[i64], fitted: &Fitted) -> i6
 /// `Definition` if they weigh more than the model may.
 async fn files(job: &Job, model: &Model, inputs: &[Input], fitted: &Fitted) -> Result<Vec<(String, Vec<u8>)>> {
     let artifact = Artifact::new(fitted, &model.text, &fingerprints::together(&job.project, inputs)?);
-    let mut files = artifact.to_files()?;
+    let mut files = mlflow::files(&artifact);
+    files.extend(artifact.to_files()?);
     if let Some(people) = baseline::sample(job, model, inputs).await? {
         let scorer = Scorer::new(&artifact, job.threads())?;
         let population = tokio::task::block_in_place(|| baseline::of_population(&artifact, &people, &scorer))?;

@@ -34,3 +34,4 @@ pub use experiment::experiment;
 pub use html::spellings;
 pub use index::index;
 pub use model::model;
+pub use quality::plots;

@@ -96,6 +96,18 @@ fn parts(quality: &Quality) -> Markup {
     }
 }
 
+/// A page of its own with the curves of a version and how reliable its probabilities are.
+pub fn plots(title: &str, of_ranking: &Curves, of_probabilities: &Calibration) -> Result<String> {
+    let body = html! {
+        main #main {
+            h1 { (title) }
+            section { h2 { "Ranking" } (curves(of_ranking)?) }
+            section { h2 { "Calibration" } (calibration(of_probabilities)?) }
+        }
+    };
+    Ok(super::html::document(title, &body))
+}
+
 pub fn curves(curves: &Curves) -> Result<Markup> {
     Ok(html! {
         p.note { "Of " (curves.rows) ". Base rate " (percent(curves.base_rate)) "." }

@@ -176,7 +176,7 @@ fn what_is_wrong_is_said_at_its_line() {
     let project = world.project.display().to_string();
     let cases: [(&str, &str, usize, &[&str]); 6] = [
         ("spine.amount", "spine.amuont", 8, &["unknown feature `spine.amuont`", "spine.amount"]),
-        ("kind: logistic", "kind: logistic, params: {c: 1}", 7, &["it has C, tol"]),
+        ("kind: logistic", "kind: logistic, params: {c: 1}", 7, &["it has C, penalty, tol, transform"]),
         ("kind: logistic", "kind: logstic", 7, &["did you mean `logistic`?"]),
         ("model: again", "model: agian", 3, &["did you mean `again`?"]),
         ("frequent]", "frequently]", 9, &["no such segment", "did you mean `frequent`?"]),

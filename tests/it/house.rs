@@ -40,6 +40,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("deltalake_core", "lake"),
     ("lightgbm3", "learn"),
     ("lightgbm3_sys", "learn"),
+    ("schemars", "define"),
     ("maud", "report"),
     ("plotters", "report"),
     ("mimalloc", "allocator"),

@@ -25,6 +25,7 @@ mod lineage;
 mod logs;
 mod maintain;
 mod metrics;
+mod mlflow;
 mod models;
 mod moved;
 mod naive;

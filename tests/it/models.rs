@@ -200,5 +200,7 @@ fn names_that_are_none_are_refused_at_their_lines_with_the_nearest() {
         "kind: logistic, params: {num_leaves: 5}",
     );
     world.write("models/again.yaml", &logistic);
-    world.run(&["check", "--project", &project]).refuses(2, &["models/again.yaml:6", "it has C, tol"]);
+    world
+        .run(&["check", "--project", &project])
+        .refuses(2, &["models/again.yaml:6", "it has C, penalty, tol, transform"]);
 }

@@ -1,5 +1,6 @@
 //! What a probability means on a scale, what it decides, and what explains it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::head::HeadKind;
@@ -16,30 +17,39 @@ pub enum ScoreScale {
     Points { points: f64, at_odds: f64, double_odds: f64 },
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ScoreScale")]
 pub(super) struct RawScale {
+    /// The score at probability 0.
     from: Option<f64>,
+    /// The score at probability 1.
     to: Option<f64>,
+    /// In place of `from` and `to`: the points at odds of `at_odds`.
     points: Option<f64>,
+    /// Good to one bad, where the score is `points`.
     at_odds: Option<f64>,
+    /// How many points more each doubling of the odds is worth.
     double_odds: Option<f64>,
 }
 
 /// An action, and the probability below which it is taken; the last has no bound.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Decision {
+    /// The action's name.
     pub action: String,
+    /// The probability below which it is taken; the last decision has none.
     pub below: Option<f64>,
     /// How much may be lent, or sold on delivery, in this band.
     pub limit: Option<f64>,
 }
 
 /// Why a probability is as high as it is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reasons {
+    /// At most so many reasons for each score.
     #[serde(default = "four")]
     pub count: usize,
     /// Inputs that say the same together, by name.
@@ -53,11 +63,12 @@ fn four() -> usize {
     4
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
     /// Stable, as downstream systems store it.
     pub code: String,
+    /// What it says to a person.
     pub sentence: String,
     /// `group.feature` patterns; the first group that matches an input has it.
     pub inputs: Vec<String>,

@@ -1,5 +1,6 @@
 //! How inputs become numbers, and which way they may push the probability.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::head::HeadKind;
@@ -8,18 +9,20 @@ use crate::define::map::Map;
 use crate::define::yaml::Origin;
 
 /// How texts become numbers: a default, and exceptions by feature.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Encodings {
     /// None: LightGBM's own categories for trees, one column per value for the others.
     pub default: Option<EncodingKind>,
+    /// `group.feature` → how that one is encoded.
     #[serde(default)]
     pub features: Map<Encoding>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Encoding {
+    /// How its values become numbers.
     pub kind: EncodingKind,
     /// Of target encoding: how many rows the prior counts for.
     pub smoothing: Option<f64>,
@@ -27,7 +30,7 @@ pub struct Encoding {
     pub max: Option<usize>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EncodingKind {
     /// The head's own way of taking categories.
@@ -37,7 +40,7 @@ pub enum EncodingKind {
     OneHot,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     Increasing,

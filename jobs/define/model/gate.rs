@@ -1,5 +1,6 @@
 //! What a candidate must reach before it replaces the champion, and what a live model must keep.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::decisions::Decision;
@@ -7,32 +8,41 @@ use crate::define::diagnostic::Diagnostic;
 use crate::define::map::Map;
 use crate::define::yaml::Origin;
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
+    /// Test metrics that any version must reach.
     #[serde(default)]
     pub floors: Floors,
+    /// Bounds against the champion.
     #[serde(default)]
     pub checks: Checks,
+    /// Cases that must get a given action.
     #[serde(default)]
     pub asserts: Vec<Assert>,
 }
 
 /// Test metrics that any version must reach; the first has nothing else to be held to.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Floors {
+    /// Area under the ROC curve, at least.
     pub roc_auc: Option<f64>,
+    /// Average precision, at least.
     pub average_precision: Option<f64>,
+    /// Kolmogorov-Smirnov distance of the two classes' scores, at least.
     pub ks: Option<f64>,
 }
 
 /// Checks against the champion, on the same rows by the same code.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checks {
+    /// Average precision on the test rows.
     pub average_precision: Limit,
+    /// Area under the ROC curve on the test rows; without it, not checked.
     pub roc_auc: Option<Limit>,
+    /// How far probabilities lie from the shares that came true.
     pub calibration_error: Limit,
     /// Spearman's rank correlation of the importances.
     pub rank_agreement: Limit,
@@ -42,7 +52,9 @@ pub struct Checks {
     pub psi: Limit,
     /// Share of entities that get a score from at least one input that is not missing.
     pub coverage: Limit,
+    /// The gap between groups in the share that is favoured; without it, not checked.
     pub demographic_parity: Option<Limit>,
+    /// The same gap among rows whose outcome was good; without it, not checked.
     pub equal_opportunity: Option<Limit>,
     /// Average precision against the frozen anchor.
     pub anchor: Limit,
@@ -67,20 +79,25 @@ impl Default for Checks {
 
 /// Bounds of a value, and of its difference from the champion's. For metrics of rows the difference's bound holds for
 /// the pessimistic end of a paired bootstrap interval, not for the point.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
+    /// The value is at least this.
     pub min: Option<f64>,
+    /// The value is at most this.
     pub max: Option<f64>,
+    /// The value less the champion's is at least this.
     pub min_change: Option<f64>,
+    /// The value less the champion's is at most this.
     pub max_change: Option<f64>,
     /// Of the interval; 0.95 where none is given.
     pub confidence: Option<f64>,
 }
 
 /// A named case that must get a given action.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "RawAssert")]
+#[schemars(with = "RawAssert")]
 pub struct Assert {
     pub name: String,
     pub case: AssertCase,
@@ -98,14 +115,19 @@ pub enum AssertCase {
     },
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawAssert {
+    /// What the case is called.
     name: String,
+    /// Whom it is about: one text per column of the model's entity, joined by `/` where there are several.
     entity: Option<String>,
+    /// In place of `entity`: a condition over inputs.
     #[serde(rename = "where")]
     condition: Option<String>,
+    /// The share of the rows of `where` that must get the action; without it, all.
     share: Option<f64>,
+    /// The action that it must get.
     action: String,
 }
 
@@ -128,7 +150,7 @@ impl TryFrom<RawAssert> for Assert {
 }
 
 /// What is measured every night, and what is too much.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Monitoring {
     /// Of scores and inputs, against the training rows.
@@ -159,10 +181,12 @@ impl Default for Monitoring {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Level {
+    /// A larger value is a warning.
     pub warn: Option<f64>,
+    /// A larger value is a failure.
     pub fail: Option<f64>,
 }
 

@@ -1,5 +1,6 @@
 //! What learns, and which of its parameters are looked for.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
@@ -7,20 +8,25 @@ use crate::define::diagnostic::Diagnostic;
 use crate::define::map::Map;
 use crate::define::yaml::Origin;
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
+    /// What learns.
     pub kind: HeadKind,
     /// By the names of the head's own library; checked by the learner.
     #[serde(default)]
+    #[schemars(with = "Map<serde_json::Value>")]
     pub params: Map<Value>,
+    /// Whether both classes weigh alike in training.
     #[serde(default)]
     pub class_weight: ClassWeight,
     /// Trees, or passes over the rows, at most.
     #[serde(default = "default_rounds")]
     pub rounds: u32,
+    /// Rounds without a better result on the validation rows, after which training stops.
     #[serde(default = "default_early_stopping")]
     pub early_stopping: u32,
+    /// Of everything that is drawn in training.
     #[serde(default = "default_seed")]
     pub seed: u64,
 }
@@ -37,7 +43,7 @@ fn default_seed() -> u64 {
     1
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HeadKind {
     /// Gradient boosted trees.
@@ -76,7 +82,7 @@ impl HeadKind {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ClassWeight {
     #[default]
@@ -85,12 +91,15 @@ pub enum ClassWeight {
 }
 
 /// Hyperparameters to look for, within bounds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Search {
+    /// How many sets of parameters are tried.
     pub trials: u32,
+    /// Of what is tried.
     #[serde(default = "default_seed")]
     pub seed: u64,
+    /// What the best trial is best by.
     #[serde(default)]
     pub metric: SearchMetric,
     /// Whether a trial that falls behind the median of its likes is stopped early.
@@ -104,7 +113,7 @@ fn yes() -> bool {
     true
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SearchMetric {
     RocAuc,
@@ -114,18 +123,26 @@ pub enum SearchMetric {
 }
 
 /// Where to look for one parameter: between two numbers, whole if both are, or among choices.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "SearchRange")]
 pub struct Range {
+    /// The least value.
+    #[schemars(with = "Option<f64>")]
     pub from: Option<Value>,
+    /// The largest value.
+    #[schemars(with = "Option<f64>")]
     pub to: Option<Value>,
+    /// How values between the two are drawn.
     #[serde(default)]
     pub scale: Scale,
+    /// In place of `from` and `to`: the values to try.
     #[serde(default)]
+    #[schemars(with = "Vec<serde_json::Value>")]
     pub choices: Vec<Value>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
     #[default]

@@ -28,8 +28,9 @@ pub use gate::{Assert, AssertCase, Checks, Floors, Gate, Level, Limit, Monitorin
 pub use head::{ClassWeight, Head, HeadKind, Range, Scale, Search, SearchMetric};
 pub use practice::{Fairness, RejectInference, RejectKind};
 pub use spine::{Anchor, Label, Scoring, Spine, SpineKind, Weight};
-pub use validation::{Calibration, CalibrationKind, TestPart, Validation};
+pub use validation::{Calibration, CalibrationKind, RawValidation, TestPart, Validation};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::diagnostic::Diagnostic;
@@ -81,39 +82,66 @@ pub struct Model {
 /// An artifact larger than this fails training, unless a definition says otherwise.
 const MAX_SIZE: u64 = 64 << 20;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Model")]
 pub struct RawModel {
+    /// Its name, `[a-z][a-z0-9_]*`.
     pub model: String,
+    /// What it predicts.
     #[serde(default)]
     description: String,
+    /// The column that names whom it scores, or several.
     entity: OneOrMany,
+    /// The rows that it learns from: a table's, or everybody every so often.
     spine: spine::RawSpine,
+    /// What it predicts: whether a row of a table follows, or a column of the spine.
     label: spine::RawLabel,
+    /// How much each training row counts; without it, all the same.
     weight: Option<Weight>,
+    /// What it learns from: `group.feature` patterns, `*` matching anything.
     inputs: Vec<String>,
+    /// Patterns of inputs to leave out again.
     #[serde(default)]
     exclude: Vec<String>,
+    /// How texts become numbers.
     #[serde(default)]
     encode: Encodings,
+    /// `group.feature` → the direction in which it may push the probability.
     #[serde(default)]
     monotone: Map<Direction>,
+    /// What learns.
     head: Head,
+    /// Parameters of the head to look for.
     search: Option<Search>,
+    /// Which rows train, stop training and test.
     validation: validation::RawValidation,
+    /// How margins become probabilities; without it, they are taken as they are.
     calibration: Option<Calibration>,
+    /// Name → SQL over features: rows whose metrics are shown apart.
     #[serde(default)]
     segments: Map<String>,
+    /// The scale of scores; without it, from 100 at probability 0 to 0 at probability 1.
     score: Option<decisions::RawScale>,
+    /// Actions by probability, the bounds rising; the last has none.
     decisions: Vec<Decision>,
+    /// What explains a score.
     reasons: Option<Reasons>,
+    /// Groups of entities whose actions are compared.
     fairness: Option<Fairness>,
+    /// How rows that were refused take part in training.
     reject_inference: Option<RejectInference>,
+    /// Whom a night scores.
     scoring: Option<spine::RawScoring>,
+    /// What a candidate must reach before it is promoted.
     gate: Option<Gate>,
+    /// What is measured every night, and what is too much.
     monitoring: Option<Monitoring>,
+    /// What the files of an artifact may weigh together; without it, 64MiB.
     max_size: Option<Bytes>,
+    /// How old a version gets before another is trained; without it, 7d.
     retrain: Option<Duration>,
+    /// Column of personal data → what it is.
     #[serde(default)]
     pub pii: Map<Class>,
 }

@@ -1,5 +1,6 @@
 //! What credit practice asks of a model beside being right: who was refused before, and who is treated alike.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::define::diagnostic::Diagnostic;
@@ -7,7 +8,7 @@ use crate::define::map::Map;
 use crate::define::yaml::Origin;
 
 /// Groups of entities whose actions are compared.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fairness {
     /// Name → SQL over features or the spine row, whose values are the groups.
@@ -24,9 +25,10 @@ fn default_min_rows() -> usize {
 }
 
 /// How rows that were refused, and so have no label, take part in training.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RejectInference {
+    /// The way in which refused rows take part.
     pub kind: RejectKind,
     /// SQL over the spine row: true where the decision was to accept, and the label tells.
     pub accepted: String,
@@ -34,7 +36,7 @@ pub struct RejectInference {
     pub factor: Option<f64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectKind {
     None,

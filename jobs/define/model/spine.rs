@@ -1,5 +1,6 @@
 //! Whose rows a model learns from and scores, and when the label of a row is true.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::define::diagnostic::Diagnostic;
@@ -45,15 +46,20 @@ pub enum Label {
 
 /// The first event of a table at or after as_of, within so long: the horizon starts there. A row without one has no
 /// label.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Anchor {
+    /// The table of the event.
     pub table: String,
+    /// The column that says when it happened; without it, the table's own.
     pub event_time: Option<String>,
+    /// Spine key columns that the event must carry too.
     #[serde(default, rename = "match")]
     pub matching: OneOrMany,
+    /// SQL over the table's columns: which rows count.
     #[serde(rename = "where")]
     pub filter: Option<String>,
+    /// So long after as_of, at the latest.
     pub within: Duration,
 }
 
@@ -70,9 +76,10 @@ impl Label {
 }
 
 /// How much each training row counts: SQL over the spine row, such as the inverse of a propensity.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Weight {
+    /// SQL over the spine row.
     pub column: String,
     /// Larger weights are cut to this one.
     pub max: Option<f64>,
@@ -87,45 +94,70 @@ pub enum Scoring {
     Applications(Duration),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Spine")]
 pub(super) struct RawSpine {
+    /// A table whose rows are decisions.
     table: Option<String>,
+    /// The column of `table` that says when the decision is taken; without it, its event time.
     as_of: Option<String>,
+    /// Columns beside entity and as_of that identify a row.
     #[serde(default)]
     key: OneOrMany,
+    /// Columns of `table` that the model may read, as `spine.NAME`.
     #[serde(default)]
     attributes: Vec<String>,
+    /// Of a grid: the step between its dates.
     every: Option<Duration>,
+    /// Of a grid: how far back its dates go.
     history: Option<Duration>,
+    /// In place of `table`, for a grid: the table that says who exists.
     population: Option<String>,
+    /// SQL over the spine row: which rows count.
     #[serde(rename = "where")]
     filter: Option<String>,
+    /// More rows than this are sampled down.
     max_rows: Option<usize>,
+    /// Of the sample.
     seed: Option<u64>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Label")]
 pub(super) struct RawLabel {
+    /// The table of outcomes: 1 if such a row falls within the horizon, else 0.
     table: Option<String>,
+    /// The column that says when an outcome happened; without it, the table's own.
     event_time: Option<String>,
+    /// SQL over the table's columns: which outcomes count.
     #[serde(rename = "where")]
     filter: Option<String>,
+    /// Spine key columns that the outcome must carry too.
     #[serde(default, rename = "match")]
     matching: OneOrMany,
+    /// How long after as_of, or the anchor, an outcome counts.
     horizon: Option<Duration>,
+    /// How long after the horizon the truth is trusted.
     delay: Option<Duration>,
+    /// SQL over the spine row: which rows have a label at all.
     eligible: Option<String>,
+    /// The event at which the horizon starts; without it, as_of.
     anchor: Option<Anchor>,
+    /// In place of `table`: the spine's column that holds the label.
     column: Option<String>,
+    /// Of `column`: how long after as_of it is known.
     known_after: Option<Duration>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Scoring")]
 pub(super) struct RawScoring {
+    /// The table of whom to score, at the night's as_of.
     population: Option<String>,
+    /// In place of `population`: score the decisions of the last so long.
     applications: Option<Duration>,
 }
 

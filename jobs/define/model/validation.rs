@@ -1,6 +1,7 @@
 //! Which rows train, stop the training, calibrate and test.
 
 use chrono::NaiveDate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::head::HeadKind;
@@ -27,9 +28,10 @@ pub enum TestPart {
 }
 
 /// How what the model says becomes a probability.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
+    /// How margins become probabilities.
     pub kind: CalibrationKind,
     /// One entity in so many of the training period is seen by neither training nor test, and calibrates.
     #[serde(default = "default_hold_out")]
@@ -46,7 +48,7 @@ fn default_hold_out() -> u32 {
     5
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CalibrationKind {
     /// A logistic curve over the margin.
@@ -56,20 +58,28 @@ pub enum CalibrationKind {
     None,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RawValidation {
+#[schemars(rename = "Validation")]
+pub struct RawValidation {
+    /// How rows are split.
     #[serde(default)]
     kind: ValidationKind,
+    /// How long each test part is.
     test: Option<Duration>,
+    /// In place of `test`: the first day of the test part.
+    #[schemars(with = "Option<String>", extend("format" = "date"))]
     test_from: Option<NaiveDate>,
+    /// How long the part before the test is that stops training; without it, entities held out stop it.
     valid: Option<Duration>,
+    /// How many parts, at least 2; without it, 4 of a rolling origin and 5 of cross-validation.
     folds: Option<u32>,
+    /// Of cross-validation: each splits the rows once.
     seeds: Option<Vec<u64>>,
 }
 
 /// Without a word the split is in time, which cannot leak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ValidationKind {
     #[default]

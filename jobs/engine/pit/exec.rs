@@ -42,6 +42,7 @@ use super::chunk::{Chunk, Events, Keys};
 use super::input::Layout;
 use super::kernel::{Factory, Kernel};
 use super::packed;
+use super::recipe::Recipe;
 use super::sweep::Sweep;
 use super::visible::Visible;
 
@@ -59,6 +60,8 @@ pub struct Plan {
     pub schema: SchemaRef,
     /// The instant at which everybody is asked for, whether in the spine or not, and states are returned.
     pub everyone: Option<i64>,
+    /// What it was compiled from.
+    pub recipe: Arc<Recipe>,
 }
 
 /// Merges sorted events and a sorted spine of the same entities.
@@ -83,6 +86,11 @@ impl PitExec {
             Boundedness::Bounded,
         ));
         PitExec { events, spine, plan, metrics: ExecutionPlanMetricsSet::new(), properties }
+    }
+
+    #[cfg(feature = "ballista")]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     fn event_keys(&self) -> Distribution {

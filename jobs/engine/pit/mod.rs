@@ -41,7 +41,7 @@ mod chunk;
 mod comparison;
 mod compile;
 mod exact;
-mod exec;
+pub(super) mod exec;
 pub(super) mod expression;
 mod group;
 mod history;
@@ -52,12 +52,15 @@ mod lane;
 mod lists;
 pub mod node;
 mod output;
-mod packed;
+pub(super) mod packed;
+// Only a build that knows clusters sends operators anywhere.
+#[cfg_attr(not(any(test, feature = "ballista")), allow(dead_code))]
+pub(super) mod recipe;
 mod rings;
 mod sequence;
 mod specs;
 mod state;
-mod step;
+pub(super) mod step;
 mod sweep;
 mod visible;
 
@@ -81,6 +84,7 @@ use exec::Plan;
 use input::Inputs;
 use kernel::Factory;
 use node::PointInTime;
+use recipe::{Definition, Recipe};
 pub use step::{Night, REBUILD, SIDE, Side};
 
 /// Column of an as-of instant in spines and results: timestamp (µs, UTC).
@@ -93,6 +97,7 @@ pub struct Compiled {
     inputs: Inputs,
     kernel: Arc<dyn Factory>,
     schema: SchemaRef,
+    recipe: Arc<Recipe>,
 }
 
 impl Compiled {
@@ -108,7 +113,8 @@ impl Compiled {
     ) -> Result<Compiled, Vec<Diagnostic>> {
         let compiled = compile::group(session, group, event_time, tie_breaker, table)?;
         let kernel = group::Factory::new(&compiled);
-        Ok(Compiled { inputs: compiled.inputs, kernel, schema: compiled.schema })
+        let recipe = recipe(Definition::Group(group.clone()), event_time, tie_breaker, table);
+        Ok(Compiled { inputs: compiled.inputs, kernel, schema: compiled.schema, recipe })
     }
 
     /// As [`Compiled::group`].
@@ -122,7 +128,8 @@ impl Compiled {
         let compiled = lists::sequence(session, sequence, event_time, tie_breaker, table)?;
         let kernel =
             sequence::Factory::new(&compiled).map_err(|error| vec![sequence.origin.at("fields", error.to_string())])?;
-        Ok(Compiled { inputs: compiled.inputs, kernel, schema: compiled.schema })
+        let recipe = recipe(Definition::Sequence(sequence.clone()), event_time, tie_breaker, table);
+        Ok(Compiled { inputs: compiled.inputs, kernel, schema: compiled.schema, recipe })
     }
 
     /// entity…, `as_of`, `_row`, then a column per feature or field, each documented by its metadata `comment`.
@@ -147,7 +154,8 @@ impl Compiled {
         }
         let fields = self.schema.fields()[..self.inputs.layout().keys + 2].to_vec();
         let kernel = self.kernel.only(states);
-        Some(Compiled { inputs: self.inputs.clone(), kernel, schema: Arc::new(Schema::new(fields)) })
+        let recipe = Arc::new(Recipe { only: Some(states.to_vec()), ..self.recipe.as_ref().clone() });
+        Some(Compiled { inputs: self.inputs.clone(), kernel, schema: Arc::new(Schema::new(fields)), recipe })
     }
 
     /// Lengths of the windows, in microseconds; `None` is all history.
@@ -203,8 +211,13 @@ impl Compiled {
 
     fn plan(&self, schema: SchemaRef, everyone: Option<i64>) -> Plan {
         let (kernel, layout) = (self.kernel.clone(), self.inputs.layout());
-        Plan { kernel, layout, packed: self.inputs.packs(), schema, everyone }
+        Plan { kernel, layout, packed: self.inputs.packs(), schema, everyone, recipe: self.recipe.clone() }
     }
+}
+
+fn recipe(definition: Definition, event_time: &str, tie_breaker: &[String], table: &Schema) -> Arc<Recipe> {
+    let (event_time, tie_breaker) = (event_time.to_string(), tie_breaker.to_vec());
+    Arc::new(Recipe { definition, event_time, tie_breaker, table: Arc::new(table.clone()), only: None })
 }
 
 /// The operator over its inputs.

@@ -91,15 +91,23 @@ impl UserDefinedLogicalNodeCore for PointInTime {
     }
 }
 
-/// DataFusion's planner, which also knows [`PointInTime`].
+/// DataFusion's planner, which also knows [`PointInTime`], and who is to execute the plan.
 #[derive(Debug)]
-pub struct Planner;
+pub struct Planner {
+    /// URL of the scheduler of a cluster; `None`: this process executes.
+    pub scheduler: Option<String>,
+}
 
 #[async_trait]
 impl QueryPlanner for Planner {
     async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(PointInTimePlanner)]);
-        planner.create_physical_plan(plan, session).await
+        let plan = planner.create_physical_plan(plan, session).await?;
+        Ok(match &self.scheduler {
+            #[cfg(feature = "ballista")]
+            Some(scheduler) => crate::engine::cluster::planned(plan, scheduler),
+            _ => plan,
+        })
     }
 }
 

@@ -59,6 +59,14 @@ pub fn entity_of(packed: Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
     Arc::new(ScalarFunctionExpr::new("entity_of", function, vec![packed], field, options))
 }
 
+/// The two functions, for who has to find them by name.
+#[cfg(feature = "ballista")]
+pub fn functions() -> [ScalarUDF; 2] {
+    let pack = Pack { signature: Signature::any(2, Volatility::Immutable) };
+    let entity_of = EntityOf { signature: Signature::any(1, Volatility::Immutable) };
+    [ScalarUDF::from(pack), ScalarUDF::from(entity_of)]
+}
+
 /// Entity, event time and the rest, of a packed column and the rest.
 pub fn unpack(batch: &RecordBatch) -> Result<RecordBatch> {
     let packed = numbers(batch.column(0))?;

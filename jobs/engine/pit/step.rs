@@ -85,6 +85,16 @@ impl StepExec {
         StepExec { children, plan, night, properties }
     }
 
+    #[cfg(feature = "ballista")]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    #[cfg(feature = "ballista")]
+    pub fn night(&self) -> Night {
+        self.night
+    }
+
     fn distribution(&self, child: &Arc<dyn ExecutionPlan>) -> Distribution {
         let schema = child.schema();
         let key = |index: usize| Arc::new(Column::new(schema.field(index).name(), index)) as Arc<dyn PhysicalExpr>;

@@ -5,14 +5,61 @@
 //! column for all features that are read from one column of the lake, since they are missing together). Every column so
 //! has mean 0 in training, and a margin is what an average row gets plus what each input adds. All of it is kept with
 //! the model and replayed when scoring.
+//!
+//! A weight says that each further unit adds the same. Amounts and counts add less the more there are already, so a
+//! definition may ask for their [`Shape`]: logarithms, and beside them what levels off.
 
 use serde::{Deserialize, Serialize};
 
 use super::super::exact;
 use super::super::lightgbm::BLOCK_CELLS;
 use super::super::matrix::View;
+use super::super::params::Params;
 use super::Sample;
 use crate::error::{Error, Result};
+
+/// What is made of a number before it is standardised.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    #[default]
+    None,
+    /// sign(x) · ln(1 + |x|).
+    Log,
+    /// The same; and of it, standardised, the hyperbolic tangent at each of [`BENDS`], as further columns.
+    Saturating,
+}
+
+/// How soon a column levels off: at some 2 deviations from the mean, and at 1.
+const BENDS: [f64; 2] = [1.0, 2.0];
+
+impl Shape {
+    pub const NAMES: [&str; 3] = ["none", "log", "saturating"];
+
+    /// What the parameters of a head ask for.
+    pub fn of(params: &Params) -> Shape {
+        match params.word("transform") {
+            Some("log") => Shape::Log,
+            Some("saturating") => Shape::Saturating,
+            _ => Shape::None,
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        *self == Shape::None
+    }
+
+    fn apply(self, number: f64) -> f64 {
+        match self {
+            Shape::None => number,
+            Shape::Log | Shape::Saturating => number.signum() * number.abs().ln_1p(),
+        }
+    }
+
+    fn bends(self) -> &'static [f64] {
+        if self == Shape::Saturating { &BENDS } else { &[] }
+    }
+}
 
 /// From numbers of features to columns. Fitted once, on training rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,30 +76,32 @@ pub struct Standard {
     /// Per such column: the share of training rows that lack it.
     #[serde(with = "exact::many")]
     shares: Vec<f64>,
+    #[serde(default, skip_serializing_if = "Shape::is_none")]
+    shape: Shape,
+    /// Mean and deviation of the columns that level off: of all features by the first bend, then by the second.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "exact::many")]
+    bent_means: Vec<f64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "exact::many")]
+    bent_scales: Vec<f64>,
 }
 
 impl Standard {
-    pub fn fit(view: &View) -> Result<Standard> {
+    pub fn fit(view: &View, shape: Shape) -> Result<Standard> {
         let features = view.features();
         let width = features.len();
-        let (mut counts, mut sums) = (vec![0u64; width], vec![0.0; width]);
-        each(view, |column, number| {
-            counts[column] += 1;
-            sums[column] += number;
-        })?;
-        let means: Vec<f64> = sums.iter().zip(&counts).map(|(sum, n)| sum / (*n).max(1) as f64).collect();
-        let mut squares = vec![0.0; width];
-        each(view, |column, number| squares[column] += (number - means[column]).powi(2))?;
-        let scale = |(square, n): (f64, &u64)| match (square / (*n).max(1) as f64).sqrt() {
-            deviation if deviation > 0.0 && deviation.is_finite() => deviation,
-            _ => 1.0,
-        };
-        let scales = squares.into_iter().zip(&counts).map(scale).collect();
+        let (counts, means, scales) = moments(view, |_, number| shape.apply(number))?;
+        let (mut bent_means, mut bent_scales) = (Vec::new(), Vec::new());
+        for bend in shape.bends() {
+            let bent = |index: usize, number| (bend * (shape.apply(number) - means[index]) / scales[index]).tanh();
+            let (_, means, scales) = moments(view, bent)?;
+            bent_means.extend(means);
+            bent_scales.extend(scales);
+        }
         let rows = view.len() as u64;
         let first = |index: usize| (0..index).all(|other| features[other].column() != features[index].column());
         let absent: Vec<usize> = (0..width).filter(|i| counts[*i] < rows && counts[*i] > 0 && first(*i)).collect();
         let shares = absent.iter().map(|i| (rows - counts[*i]) as f64 / rows as f64).collect();
-        let standard = Standard { means, scales, absent, shares };
+        let standard = Standard { means, scales, absent, shares, shape, bent_means, bent_scales };
         standard.check().map_err(|what| Error::data(format!("inputs too large to standardise: {what}")))?;
         Ok(standard)
     }
@@ -60,14 +109,17 @@ impl Standard {
     /// Number of features, or what is wrong with what was read.
     pub fn check(&self) -> Result<usize, String> {
         let width = self.means.len();
-        if self.scales.len() != width || self.shares.len() != self.absent.len() {
+        let bent = self.shape.bends().len() * width;
+        let same = self.scales.len() == width && self.shares.len() == self.absent.len();
+        if !same || self.bent_means.len() != bent || self.bent_scales.len() != bent {
             return Err("has lists of different lengths".into());
         }
         if self.absent.iter().any(|feature| *feature >= width) {
             return Err(format!("names a feature beyond its {width}"));
         }
-        let numbers = || self.means.iter().chain(&self.scales).chain(&self.shares);
-        if numbers().any(|n| !n.is_finite()) || self.scales.iter().any(|scale| *scale <= 0.0) {
+        let scales = || self.scales.iter().chain(&self.bent_scales);
+        let mut numbers = self.means.iter().chain(&self.shares).chain(&self.bent_means).chain(scales());
+        if numbers.any(|n| !n.is_finite()) || scales().any(|scale| *scale <= 0.0) {
             return Err("holds numbers that are none".into());
         }
         Ok(width)
@@ -75,20 +127,32 @@ impl Standard {
 
     /// Number of columns.
     pub fn width(&self) -> usize {
-        self.means.len() + self.absent.len()
+        self.means.len() + self.absent.len() + self.bent_means.len()
     }
 
     /// The feature that a column belongs to.
     pub fn feature(&self, column: usize) -> usize {
-        column.checked_sub(self.means.len()).map_or(column, |absent| self.absent[absent])
+        let (features, absent) = (self.means.len(), self.absent.len());
+        match column.checked_sub(features) {
+            None => column,
+            Some(more) if more < absent => self.absent[more],
+            Some(more) => (more - absent) % features,
+        }
     }
 
     /// The columns of one row.
     pub fn apply(&self, numbers: &[f64], out: &mut [f64]) {
-        let (values, absences) = out.split_at_mut(self.means.len());
+        let features = self.means.len();
+        let (values, more) = out.split_at_mut(features);
+        let (absences, bent) = more.split_at_mut(self.absent.len());
         for (index, number) in numbers.iter().enumerate() {
-            let standard = (number - self.means[index]) / self.scales[index];
+            let standard = (self.shape.apply(*number) - self.means[index]) / self.scales[index];
             values[index] = if standard.is_finite() { standard } else { 0.0 };
+            for (number, bend) in self.shape.bends().iter().enumerate() {
+                let at = number * features + index;
+                let column = ((bend * standard).tanh() - self.bent_means[at]) / self.bent_scales[at];
+                bent[at] = if standard.is_finite() { column } else { 0.0 };
+            }
         }
         for ((out, feature), share) in absences.iter_mut().zip(&self.absent).zip(&self.shares) {
             *out = f64::from(u8::from(!numbers[*feature].is_finite())) - share;
@@ -108,6 +172,25 @@ impl Standard {
             f(first, &columns)
         })
     }
+}
+
+/// How many rows have each feature; mean and deviation of what is made of its numbers, 1 where that is 0.
+fn moments(view: &View, of: impl Fn(usize, f64) -> f64) -> Result<(Vec<u64>, Vec<f64>, Vec<f64>)> {
+    let width = view.features().len();
+    let (mut counts, mut sums) = (vec![0u64; width], vec![0.0; width]);
+    each(view, |column, number| {
+        counts[column] += 1;
+        sums[column] += of(column, number);
+    })?;
+    let means: Vec<f64> = sums.iter().zip(&counts).map(|(sum, n)| sum / (*n).max(1) as f64).collect();
+    let mut squares = vec![0.0; width];
+    each(view, |column, number| squares[column] += (of(column, number) - means[column]).powi(2))?;
+    let scale = |(square, n): (f64, &u64)| match (square / (*n).max(1) as f64).sqrt() {
+        deviation if deviation > 0.0 && deviation.is_finite() => deviation,
+        _ => 1.0,
+    };
+    let scales = squares.into_iter().zip(&counts).map(scale).collect();
+    Ok((counts, means, scales))
 }
 
 /// Every number that is one, with its feature.

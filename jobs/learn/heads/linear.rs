@@ -10,14 +10,16 @@
 //!
 //! which are scikit-learn's `LogisticRegression(C=…)` and `LinearSVC(C=…)` on the same columns, the latter with an
 //! intercept that is not shrunk (C. Cortes and V. Vapnik, "Support-Vector Networks", 1995; squared hinge: R.-E. Fan et
-//! al., "LIBLINEAR", 2008). The minimum is unique, so there is nothing to stop early and no seed to matter. A column's
-//! contribution to a row is w·(x − mean).
+//! al., "LIBLINEAR", 2008). With `penalty: l1` it is ‖w‖₁ in place of ½ ‖w‖²: of columns that say much the same, most
+//! get no weight at all. What is minimised then shrinks the intercept, too, as LIBLINEAR does; so the intercept is found
+//! once more, given the weights, without a penalty. The minimum is unique, so there is nothing to stop early and no
+//! seed to matter. A column's contribution to a row is w·(x − mean).
 
 use serde::{Deserialize, Serialize};
 
 use super::super::exact;
 use super::super::matrix::View;
-use super::dense::{Dense, Standard, sigmoid, softplus};
+use super::dense::{Dense, Shape, Standard, sigmoid, softplus};
 use super::minimise::{self, Smooth};
 use super::{Body, Head, Learned, Margins, Params, Task, Watch};
 use crate::error::Result;
@@ -108,17 +110,20 @@ pub(super) struct Learner<'a> {
 
 impl Head for Learner<'_> {
     fn learn(&self, task: &Task, watch: &mut Watch) -> Result<Learned> {
-        let inputs = Standard::fit(&task.train.view)?;
+        let inputs = Standard::fit(&task.train.view, Shape::of(self.params))?;
         let rows = Dense::of(&task.train, &inputs)?;
-        let objective = Objective {
-            loss: self.loss,
-            c: self.params.number("C").unwrap_or(1.0),
-            total: rows.weights.iter().sum(),
-            rows: &rows,
-            threads: task.threads,
-        };
+        let is_l1 = self.params.word("penalty") == Some("l1");
+        let total: f64 = rows.weights.iter().sum();
+        let penalty = 1.0 / (self.params.number("C").unwrap_or(1.0) * total);
+        let (l1, l2) = if is_l1 { (penalty, 0.0) } else { (0.0, penalty) };
+        let objective = Objective { loss: self.loss, l2, total, rows: &rows, threads: task.threads };
         let tolerance = self.params.number("tol").unwrap_or(1e-8);
-        let (found, rounds) = minimise::lbfgs(&objective, vec![0.0; rows.width + 1], task.rounds, tolerance)?;
+        let (mut found, rounds) = minimise::lbfgs(&objective, vec![0.0; rows.width + 1], l1, task.rounds, tolerance)?;
+        if is_l1 {
+            let given = Given { objective: &objective, weights: &found[..rows.width] };
+            let (intercept, _) = minimise::lbfgs(&given, vec![found[rows.width]], 0.0, task.rounds, tolerance)?;
+            found[rows.width] = intercept[0];
+        }
         let (weights, intercept) = (found[..rows.width].to_vec(), found[rows.width]);
         let mut importances = vec![(0.0, 0.0); inputs.check().unwrap_or(0)];
         for (column, weight) in weights.iter().enumerate() {
@@ -147,7 +152,8 @@ const CHUNK: usize = 2048;
 /// The function to minimise, over C · Σ s so that its gradient has the same scale for any number of rows.
 struct Objective<'a> {
     loss: Loss,
-    c: f64,
+    /// 1 / (C · Σ s), or 0 where the penalty is another.
+    l2: f64,
     total: f64,
     rows: &'a Dense,
     threads: usize,
@@ -159,14 +165,26 @@ impl Smooth for Objective<'_> {
         let weights = &at[..width];
         let chunks = self.rows.rows().div_ceil(CHUNK);
         let parts = in_order(chunks, self.threads, |chunk| self.part(chunk, at));
-        let penalty = self.c * self.total;
-        let mut value = weights.iter().map(|w| w * w).sum::<f64>() / 2.0 / penalty;
-        let mut gradient: Vec<f64> = weights.iter().map(|w| w / penalty).chain([0.0]).collect();
+        let mut value = weights.iter().map(|w| w * w).sum::<f64>() / 2.0 * self.l2;
+        let mut gradient: Vec<f64> = weights.iter().map(|w| w * self.l2).chain([0.0]).collect();
         for (loss, part) in parts {
             value += loss / self.total;
             gradient.iter_mut().zip(part).for_each(|(sum, part)| *sum += part / self.total);
         }
         (value, gradient)
+    }
+}
+
+/// The same as a function of the intercept alone.
+struct Given<'a> {
+    objective: &'a Objective<'a>,
+    weights: &'a [f64],
+}
+
+impl Smooth for Given<'_> {
+    fn value_and_gradient(&self, at: &[f64]) -> (f64, Vec<f64>) {
+        let (value, gradient) = self.objective.value_and_gradient(&[self.weights, at].concat());
+        (value, gradient[self.weights.len()..].to_vec())
     }
 }
 

@@ -1,14 +1,18 @@
 //! The minimum of a smooth convex function by argmin's L-BFGS (D. Liu and J. Nocedal, "On the limited memory BFGS method
 //! for large scale optimization", 1989) with the line search of J. Moré and D. Thuente ("Line search algorithms with
-//! guaranteed sufficient decrease", 1994).
+//! guaranteed sufficient decrease", 1994). With a penalty λ·‖x‖₁ on top it is OWL-QN (G. Andrew and J. Gao, "Scalable
+//! training of L1-regularized log-linear models", 2007) with backtracking to Armijo's condition, as there.
 //!
 //! argmin asks for value and gradient of a point one after the other; here they cost one pass over the rows together,
 //! so the last point's are remembered. A value that is no finite number ends the search: argmin's would go on for ever.
 
 use std::cell::RefCell;
 
-use argmin::core::{CostFunction, Error as Stopped, Executor, Gradient, State, TerminationReason, TerminationStatus};
-use argmin::solver::linesearch::MoreThuenteLineSearch;
+use argmin::core::{
+    CostFunction, Error as Stopped, Executor, Gradient, IterState, Solver, State, TerminationReason, TerminationStatus,
+};
+use argmin::solver::linesearch::condition::ArmijoCondition;
+use argmin::solver::linesearch::{BacktrackingLineSearch, MoreThuenteLineSearch};
 use argmin::solver::quasinewton::LBFGS;
 
 use crate::error::{Error, Result};
@@ -27,36 +31,73 @@ const SHORT: f64 = 1e-5;
 /// The shortest and the longest step of a line search, in lengths of its direction.
 const STEP: (f64, f64) = (1e-20, 1e20);
 
-/// The minimum from `start`, and the steps it took: where the gradient is shorter than `tolerance`, at most `steps`.
+/// The decrease that Armijo's condition asks for, as a share of what the slope promises.
+const DECREASE: f64 = 1e-4;
+
+/// The minimum of the function plus `l1` times the sum of absolute values, from `start`, and the steps it took: where
+/// the gradient is shorter than `tolerance`, at most `steps`.
 ///
 /// `Data` error where the function has no minimum that can be found.
-pub fn lbfgs(function: &dyn Smooth, start: Vec<f64>, steps: u32, tolerance: f64) -> Result<(Vec<f64>, u32)> {
-    let failed = |why: Stopped| Error::data(format!("the loss cannot be minimised: {why}"));
+pub fn lbfgs(function: &dyn Smooth, start: Vec<f64>, l1: f64, steps: u32, tolerance: f64) -> Result<(Vec<f64>, u32)> {
     let problem = Remembered { function, last: RefCell::default() };
     let short = SHORT * (1.0 + problem.with(&start, |point| point.value.abs()).map_err(failed)?);
-    let result = LBFGS::<_, Vec<f64>, Vec<f64>, f64>::new(line_search()?, MEMORY)
-        .with_tolerance_grad(tolerance)
-        .and_then(|solver| {
-            let state = |state: argmin::core::IterState<_, _, (), (), (), f64>| {
-                state.param(start).max_iters(u64::from(steps.max(1)))
-            };
-            Executor::new(&problem, solver).configure(state).ctrlc(false).run()
-        })
-        .map_err(failed)?;
-    let taken = u32::try_from(result.state.get_iter()).unwrap_or(steps).max(1);
-    let found = result.state.get_best_param().cloned().unwrap_or_default();
-    let out_of_steps = matches!(
-        result.state.get_termination_status(),
-        TerminationStatus::Terminated(TerminationReason::MaxItersReached)
-    );
-    let length = |point: &Point| point.gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
-    let length = problem.with(&found, length).map_err(failed)?;
+    let steps = u64::from(steps.max(1));
+    let result = if l1 > 0.0 {
+        let solver = LBFGS::new(backtracking()?, MEMORY).with_l1_regularization(l1);
+        solver.and_then(|solver| solver.with_tolerance_grad(tolerance)).and_then(|s| run(&problem, s, start, steps))
+    } else {
+        let solver = LBFGS::new(line_search()?, MEMORY).with_tolerance_grad(tolerance);
+        solver.and_then(|solver| run(&problem, solver, start, steps))
+    };
+    let (found, taken, out_of_steps) = result.map_err(failed)?;
+    let length = problem.with(&found, |point| slope(point, l1)).map_err(failed)?;
     if !out_of_steps && length > short.max(tolerance) {
         return Err(Error::data(format!(
             "the loss has no minimum that can be found (its gradient is {length:e} long after {taken} steps)"
         )));
     }
     Ok((found, taken))
+}
+
+fn failed(why: Stopped) -> Error {
+    Error::data(format!("the loss cannot be minimised: {why}"))
+}
+
+type Steps = IterState<Vec<f64>, Vec<f64>, (), (), (), f64>;
+
+/// The best point, the steps taken, and whether there were no more.
+fn run<'a, S: Solver<&'a Remembered<'a>, Steps>>(
+    problem: &'a Remembered<'a>,
+    solver: S,
+    start: Vec<f64>,
+    steps: u64,
+) -> Result<(Vec<f64>, u32, bool), Stopped> {
+    let state = |state: Steps| state.param(start).max_iters(steps);
+    let result = Executor::new(problem, solver).configure(state).ctrlc(false).run()?;
+    let taken = u32::try_from(result.state.get_iter()).unwrap_or(u32::MAX).max(1);
+    let found = result.state.get_best_param().cloned().unwrap_or_default();
+    let out_of_steps = matches!(
+        result.state.get_termination_status(),
+        TerminationStatus::Terminated(TerminationReason::MaxItersReached)
+    );
+    Ok((found, taken, out_of_steps))
+}
+
+/// The length of the gradient, or with a penalty that of the steepest of its subgradients at a kink.
+fn slope(point: &Point, l1: f64) -> f64 {
+    let steepest = |(at, slope): (&f64, &f64)| match *at {
+        at if at > 0.0 => slope + l1,
+        at if at < 0.0 => slope - l1,
+        _ => (slope.abs() - l1).max(0.0),
+    };
+    point.at.iter().zip(&point.gradient).map(|pair| steepest(pair).powi(2)).sum::<f64>().sqrt()
+}
+
+type Backtracking = BacktrackingLineSearch<Vec<f64>, Vec<f64>, ArmijoCondition<f64>, f64>;
+
+fn backtracking() -> Result<Backtracking> {
+    let armijo = ArmijoCondition::new(DECREASE).map_err(|why| Error::internal(why.to_string()))?;
+    BacktrackingLineSearch::new(armijo).rho(0.5).map_err(|why| Error::internal(why.to_string()))
 }
 
 fn line_search() -> Result<MoreThuenteLineSearch<Vec<f64>, Vec<f64>, f64>> {
@@ -139,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_slope_without_end_is_an_error() {
-        let error = lbfgs(&Slope, vec![0.0], 100, 1e-9).unwrap_err();
+        let error = lbfgs(&Slope, vec![0.0], 0.0, 100, 1e-9).unwrap_err();
         assert!(error.to_string().contains("no minimum"), "{error}");
     }
 
@@ -152,12 +193,28 @@ mod tests {
             // a (x − c) + b s = 0 with s = Σ x: s = Σ c − b s Σ 1/a.
             let (c, inverse): (f64, f64) = each.iter().fold((0.0, 0.0), |(c, i), e| (c + e.1, i + 1.0 / e.0));
             let sum = c / (1.0 + b * inverse);
-            let (found, _) = lbfgs(&bowl, vec![0.0; each.len()], 2000, 1e-10).unwrap();
+            let (found, _) = lbfgs(&bowl, vec![0.0; each.len()], 0.0, 2000, 1e-10).unwrap();
             let best: Vec<f64> = each.iter().map(|(a, c)| c - b * sum / a).collect();
             let [value, least] = [&found, &best].map(|at| bowl.value_and_gradient(at).0);
             prop_assert!(value <= least + 1e-12 * (1.0 + least.abs()), "{value} {least}");
             for (x, expected) in found.iter().zip(&best) {
                 prop_assert!((x - expected).abs() < 1e-3, "{x} {expected}");
+            }
+        }
+
+        /// Apart from each other, the minimum is a step towards 0 by λ / 2a, and 0 for whatever is nearer than that.
+        #[test]
+        fn a_penalty_on_absolute_values_shrinks_and_leaves_out(
+            each in prop::collection::vec((0.1..10.0f64, -5.0..5.0f64), 1..30),
+            l1 in 0.01..5.0f64,
+        ) {
+            let (a, c): (Vec<f64>, Vec<f64>) = each.iter().copied().unzip();
+            let bowl = Bowl { a, c, b: 0.0 };
+            let (found, _) = lbfgs(&bowl, vec![0.0; each.len()], l1, 2000, 1e-10).unwrap();
+            for (found, (a, c)) in found.iter().zip(&each) {
+                let expected = c.signum() * (c.abs() - l1 / (2.0 * a)).max(0.0);
+                prop_assert!((found - expected).abs() < 1e-4, "{found} and {expected}");
+                prop_assert!(expected != 0.0 || *found == 0.0, "{found} is left out");
             }
         }
     }

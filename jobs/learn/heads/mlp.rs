@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::super::matrix::View;
-use super::dense::{Dense, Standard, softplus};
+use super::dense::{Dense, Shape, Standard, softplus};
 use super::network::{Batch, Network, Trainee};
 use super::{Body, Head, Learned, Margins, Params, Task, Watch};
 use crate::error::{Error, Result};
@@ -56,7 +56,7 @@ pub(super) struct Learner<'a> {
 
 impl Head for Learner<'_> {
     fn learn(&self, task: &Task, watch: &mut Watch) -> Result<Learned> {
-        let inputs = Standard::fit(&task.train.view)?;
+        let inputs = Standard::fit(&task.train.view, Shape::of(self.params))?;
         let rows = Dense::of(&task.train, &inputs)?;
         let stop = task.stop.as_ref().map(|stop| Dense::of(stop, &inputs)).transpose()?;
         let mut rng = ChaCha8Rng::seed_from_u64(u64::from(task.seed));

@@ -111,6 +111,15 @@ pub fn out_of_sample(set: &TrainingSet) -> Vec<bool> {
 }
 
 fn reliability(name: &str, ranked: &Ranked) -> Reliability {
+    Reliability {
+        name: name.to_string(),
+        error: Metrics::of_ranked(ranked, 0.5).calibration_error,
+        bins: bins(&curves::reliability(ranked)),
+    }
+}
+
+/// Bins of a reliability curve, to be drawn.
+pub fn bins(found: &[curves::ReliabilityBin]) -> Vec<ReliabilityBin> {
     let bin = |bin: &curves::ReliabilityBin| ReliabilityBin {
         predicted: bin.mean_probability,
         observed: bin.observed,
@@ -118,9 +127,5 @@ fn reliability(name: &str, ranked: &Ranked) -> Reliability {
         high: bin.high,
         rows: bin.mass.round() as u64,
     };
-    Reliability {
-        name: name.to_string(),
-        error: Metrics::of_ranked(ranked, 0.5).calibration_error,
-        bins: curves::reliability(ranked).iter().map(bin).collect(),
-    }
+    found.iter().map(bin).collect()
 }

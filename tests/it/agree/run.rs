@@ -13,7 +13,7 @@ use scorehouse::engine::{naive, pit};
 use scorehouse::error::Error;
 
 pub fn open(threads: usize, memory_limit: Option<usize>) -> Session {
-    Session::new(&SessionOptions { threads, memory_limit, spill_dir: None }).unwrap()
+    Session::new(&SessionOptions { threads, memory_limit, ..SessionOptions::default() }).unwrap()
 }
 
 /// Small batches, so that entities span them.

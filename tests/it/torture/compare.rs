@@ -41,7 +41,7 @@ pub fn dump_of(opened: &Lake, names: Vec<String>) -> Dump {
 /// The rows of one table, whatever it is called; in their order of text.
 pub async fn rows(lake: &Lake, table: &str) -> Vec<String> {
     let Some(snapshot) = lake.snapshot(table).await.unwrap() else { return Vec::new() };
-    let session = Session::new(&SessionOptions { threads: 1, memory_limit: None, spill_dir: None }).unwrap();
+    let session = Session::new(&SessionOptions::default()).unwrap();
     let frame = session.context().read_table(snapshot.provider().unwrap()).unwrap();
     let mut rows: Vec<String> = frame.collect().await.unwrap().iter().flat_map(texts).collect();
     rows.sort();

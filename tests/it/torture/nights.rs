@@ -83,7 +83,10 @@ impl Nights {
     /// A profile that keeps history for so long.
     pub fn profile(&self, retention: &str) -> PathBuf {
         let path = self.dir.path().join(format!("keeps-{retention}.yaml"));
-        std::fs::write(&path, format!("lake: lake\nraw: raw\nreplay_retention: {retention}\n")).unwrap();
+        // In one step: a job of another test may be reading it.
+        let new = tempfile::NamedTempFile::new_in(self.dir.path()).unwrap();
+        std::fs::write(&new, format!("lake: lake\nraw: raw\nreplay_retention: {retention}\n")).unwrap();
+        new.persist(&path).unwrap();
         path
     }
 

@@ -1,0 +1,40 @@
+//! JSON Schema of the kinds of files, for editors.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::output;
+use crate::define::schema::{KINDS, Kind};
+use crate::error::{Context, Result};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The kind of file whose schema to print; without it, the kinds are listed.
+    kind: Option<String>,
+    /// Write all of them into this directory, as KIND.schema.json.
+    #[arg(long, value_name = "DIR", conflicts_with = "kind")]
+    out: Option<PathBuf>,
+}
+
+pub fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(directory) = &arguments.out {
+        let doing = || format!("writing schemas to {}", directory.display());
+        std::fs::create_dir_all(directory).with_context(doing)?;
+        for kind in &KINDS {
+            std::fs::write(directory.join(format!("{}.schema.json", kind.name)), text(kind)?).with_context(doing)?;
+        }
+        return Ok(());
+    }
+    match &arguments.kind {
+        Some(name) => output::print(&text(Kind::find(name)?)?),
+        None => {
+            let line = |kind: &Kind| vec![kind.name.to_string(), kind.files.to_string(), kind.what.to_string()];
+            output::print(&output::columns(&["kind", "files", "what"], KINDS.iter().map(line), &[]))
+        }
+    }
+}
+
+fn text(kind: &Kind) -> Result<String> {
+    Ok(format!("{}\n", serde_json::to_string_pretty(&kind.schema())?))
+}
