@@ -130,9 +130,10 @@ mlflow: build ## two nights that tell an MLflow server of their models; it is in
 	@SCOREHOUSE=$(SCOREHOUSE) tests/mlflow/run.sh "$(CARGO_TARGET_DIR)/mlflow" $(WEEK_BEFORE) $(DATE)
 
 # A target directory of its own: with the feature, dependencies have others, and each build would undo the other.
-ballista: setup ## nights on a cluster of one scheduler and two executors, one of which is killed; half an hour of building first
+ballista: setup ## nights on a cluster, an executor of which is killed; Flight SQL by ADBC; half an hour of building first
 	@orchestration/setup.sh readers
-	@$(WITH_TOOLS) CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)/ballista" cargo build --locked --features ballista
+	@$(READERS) -m pip install --quiet --disable-pip-version-check adbc-driver-flightsql
+	@$(WITH_TOOLS) CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)/ballista" cargo build --locked --features ballista,flight-sql
 	@SCOREHOUSE="$(CARGO_TARGET_DIR)/ballista/debug/scorehouse" $(READERS) -m pytest -q -p no:cacheprovider tests/ballista
 
 bench: build ## a night on 100,000 users and 400 days, timed

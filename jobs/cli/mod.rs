@@ -9,6 +9,7 @@ mod check;
 mod common;
 mod erase;
 mod experiment;
+mod flight;
 mod gate;
 mod generate;
 mod job;
@@ -82,6 +83,8 @@ enum Command {
     Erase(erase::Arguments),
     /// Compare variants of a model on identical rows.
     Experiment(experiment::Arguments),
+    /// Answer queries over the lake by Arrow Flight SQL, for tools that connect by ADBC or JDBC.
+    Flight(flight::Arguments),
     /// Pack small files, write checkpoints, and remove what nobody may ask for any longer.
     Maintain(maintain::Arguments),
     /// What a column, feature or model comes from and goes into.
@@ -134,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Ballista(arguments) => runtime.block_on(ballista::run(arguments)),
         Command::Erase(arguments) => runtime.block_on(erase::run(arguments)),
         Command::Experiment(arguments) => runtime.block_on(experiment::run(arguments)),
+        Command::Flight(arguments) => runtime.block_on(flight::run(arguments)),
         Command::Maintain(arguments) => runtime.block_on(maintain::run(arguments)),
         Command::Lineage(arguments) => lineage::run(arguments),
         Command::Query(arguments) => runtime.block_on(query::run(arguments)),

@@ -15,6 +15,7 @@ pub mod erase;
 pub mod experiment;
 pub mod features;
 mod fingerprints;
+pub mod flight;
 pub mod gate;
 pub mod generate;
 pub mod ingest;

@@ -93,6 +93,18 @@ impl Reader {
         self.answer(session.context().sql_with_options(sql, only_queries).await.map_err(wrong)?).await
     }
 
+    /// A session with every table there is, by the names that `query` knows them by.
+    #[cfg(feature = "flight-sql")]
+    pub async fn everything(&self) -> Result<Session> {
+        rotation::refuse(&self.lake).await?;
+        let session = open::session(&self.profile)?;
+        for name in names(&self.lake).await? {
+            let table = TableReference::parse_str(&name);
+            register(&self.lake, &session, &table).await?;
+        }
+        Ok(session)
+    }
+
     async fn answer(&self, frame: DataFrame) -> Result<Answer> {
         let schema = Arc::new(frame.schema().as_arrow().clone());
         Ok(Answer { schema, rows: frame.execute_stream().await?, lake: self.lake.clone() })

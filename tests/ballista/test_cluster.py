@@ -202,6 +202,18 @@ def test_without_a_scheduler_a_job_ends_as_temporary(raw, embedded, tmp_path):
 
 
 @pytest.mark.xfail(reason="what a task failed with comes back as text, and not yet with its exit code")
+def test_a_scheduler_without_executors_ends_as_temporary(raw, embedded, tmp_path):
+    port, log = free_port(), tmp_path / "scheduler.log"
+    profile = tmp_path / "nobody.yaml"
+    settings = {"lake": str(embedded), "raw": str(raw), "engine": "ballista"}
+    profile.write_text(yaml.safe_dump(settings | {"scheduler": f"http://127.0.0.1:{port}"}))
+    arguments = ["ballista", "scheduler", "--listen", f"127.0.0.1:{port}", "--executor-timeout", "5"]
+    with process(log, *arguments) as scheduler:
+        wait_for(port, scheduler, log)
+        command = ["query", "select sum(amount) from tables.payment", "--profile", profile]
+        scorehouse(*command, codes=(75,))
+
+
 def test_errors_of_data_and_of_queries_keep_their_codes(raw, embedded, tmp_path):
     with ExitStack() as stack:
         cluster = Cluster(tmp_path, raw, stack)
