@@ -29,7 +29,9 @@ pub async fn serve(profile: &Profile, listen: SocketAddr) -> Result<()> {
     let token = clock::env(TOKEN).filter(|token| !token.is_empty());
     if token.is_none() && !listen.ip().is_loopback() {
         let help = format!("set {TOKEN}, or listen at 127.0.0.1");
-        return Err(Error::definition(format!("{listen} can be reached from elsewhere, and asks nobody who they are\n  help: {help}")));
+        return Err(Error::definition(format!(
+            "{listen} can be reached from elsewhere, and asks nobody who they are\n  help: {help}"
+        )));
     }
     let unable = |why: &dyn std::fmt::Display| Error::new(Kind::Temporary, format!("cannot listen at {listen}: {why}"));
     let socket = std::net::TcpListener::bind(listen).map_err(|e| unable(&e))?;

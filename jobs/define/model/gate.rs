@@ -90,7 +90,8 @@ pub struct Limit {
     pub min_change: Option<f64>,
     /// The value less the champion's is at most this.
     pub max_change: Option<f64>,
-    /// Of the interval; 0.95 where none is given.
+    /// Of the interval.
+    #[schemars(extend("default" = 0.95))]
     pub confidence: Option<f64>,
 }
 
@@ -125,7 +126,8 @@ struct RawAssert {
     /// In place of `entity`: a condition over inputs.
     #[serde(rename = "where")]
     condition: Option<String>,
-    /// The share of the rows of `where` that must get the action; without it, all.
+    /// The share of the rows of `where` that must get the action.
+    #[schemars(extend("default" = 1))]
     share: Option<f64>,
     /// The action that it must get.
     action: String,

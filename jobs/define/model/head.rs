@@ -48,11 +48,15 @@ fn default_seed() -> u64 {
 pub enum HeadKind {
     /// Gradient boosted trees.
     Lightgbm,
+    /// Trees of random rows and inputs, averaged.
     RandomForest,
+    /// The same with random thresholds.
     ExtraTrees,
     /// A single tree.
     Tree,
+    /// Logistic regression.
     Logistic,
+    /// A linear support vector machine, which needs `calibration`.
     LinearSvm,
     /// A multilayer perceptron.
     Mlp,
@@ -85,8 +89,10 @@ impl HeadKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ClassWeight {
+    /// Rows weigh what `weight` says.
     #[default]
     None,
+    /// Both classes weigh the same together.
     Balanced,
 }
 
@@ -145,8 +151,10 @@ pub struct Range {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
+    /// Evenly.
     #[default]
     Linear,
+    /// Evenly by magnitude.
     Log,
 }
 

@@ -120,6 +120,7 @@ pub(super) struct RawSpine {
     /// More rows than this are sampled down.
     max_rows: Option<usize>,
     /// Of the sample.
+    #[schemars(extend("default" = 1))]
     seed: Option<u64>,
 }
 
@@ -140,6 +141,7 @@ pub(super) struct RawLabel {
     /// How long after as_of, or the anchor, an outcome counts.
     horizon: Option<Duration>,
     /// How long after the horizon the truth is trusted.
+    #[schemars(extend("default" = Duration::days(0)))]
     delay: Option<Duration>,
     /// SQL over the spine row: which rows have a label at all.
     eligible: Option<String>,

@@ -55,6 +55,7 @@ pub enum CalibrationKind {
     Platt,
     /// A rising step function.
     Isotonic,
+    /// Nothing: the margin's own probability.
     None,
 }
 
@@ -75,16 +76,20 @@ pub struct RawValidation {
     /// How many parts, at least 2; without it, 4 of a rolling origin and 5 of cross-validation.
     folds: Option<u32>,
     /// Of cross-validation: each splits the rows once.
+    #[schemars(extend("default" = [1]))]
     seeds: Option<Vec<u64>>,
 }
 
-/// Without a word the split is in time, which cannot leak.
+/// How rows are split; in time, nothing can leak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ValidationKind {
+    /// The last rows test, earlier ones train.
     #[default]
     Time,
+    /// Several test parts, one after the other.
     RollingOrigin,
+    /// In folds of entities, whenever their rows are.
     CrossValidation,
 }
 
