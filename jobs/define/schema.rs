@@ -172,14 +172,15 @@ pub fn one_of(keys: &[&str]) -> Value {
 /// The words of an enumeration, with what each means.
 pub fn words(schema: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
-    let listed = |schema: &Value| -> Vec<(String, String)> {
+    let listed = |schema: &Value, what: Option<&Value>| -> Vec<(String, String)> {
         let one = schema.get("const").into_iter();
         let all = one.chain(schema.get("enum").and_then(Value::as_array).into_iter().flatten());
-        all.map(|word| (text(word), schema.get("description").map(text).unwrap_or_default())).collect()
+        all.map(|word| (text(word), what.map(text).unwrap_or_default())).collect()
     };
     match schema.get("oneOf").and_then(Value::as_array) {
-        Some(parts) => parts.iter().flat_map(listed).collect(),
-        None => listed(schema),
+        Some(parts) => parts.iter().flat_map(|part| listed(part, part.get("description"))).collect(),
+        // What is said there is said of the choice, not of its words.
+        None => listed(schema, None),
     }
 }
 

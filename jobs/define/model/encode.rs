@@ -19,6 +19,7 @@ pub struct Encodings {
     pub features: Map<Encoding>,
 }
 
+/// How one text becomes numbers.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Encoding {
@@ -31,6 +32,7 @@ pub struct Encoding {
     pub max: Option<usize>,
 }
 
+/// A way in which texts become numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EncodingKind {

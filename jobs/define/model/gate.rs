@@ -8,6 +8,7 @@ use crate::define::diagnostic::Diagnostic;
 use crate::define::map::Map;
 use crate::define::yaml::Origin;
 
+/// What a candidate is held to before it replaces the champion.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
@@ -116,6 +117,7 @@ pub enum AssertCase {
     },
 }
 
+/// A named case that must get a given action: an entity, or a share of the rows of a condition.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawAssert {
@@ -183,6 +185,7 @@ impl Default for Monitoring {
     }
 }
 
+/// From where on a measured value is told of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Level {

@@ -8,6 +8,7 @@ use crate::define::diagnostic::Diagnostic;
 use crate::define::map::Map;
 use crate::define::yaml::Origin;
 
+/// What learns, and how.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
@@ -43,6 +44,7 @@ fn default_seed() -> u64 {
     1
 }
 
+/// A learner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HeadKind {

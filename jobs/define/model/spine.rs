@@ -94,6 +94,7 @@ pub enum Scoring {
     Applications(Duration),
 }
 
+/// The rows to learn from: those of `table`, or everybody of `population` every so often.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Spine")]
@@ -124,6 +125,7 @@ pub(super) struct RawSpine {
     seed: Option<u64>,
 }
 
+/// What is predicted: whether a row of `table` follows within the horizon, or a `column` of the spine.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Label")]
@@ -153,6 +155,7 @@ pub(super) struct RawLabel {
     known_after: Option<Duration>,
 }
 
+/// Whom a night scores: a population, or applications.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Scoring")]

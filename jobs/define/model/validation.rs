@@ -48,6 +48,7 @@ fn default_hold_out() -> u32 {
     5
 }
 
+/// How margins become probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CalibrationKind {
@@ -59,6 +60,7 @@ pub enum CalibrationKind {
     None,
 }
 
+/// Which rows train, stop training and test.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Validation")]
@@ -81,7 +83,7 @@ pub struct RawValidation {
 }
 
 /// How rows are split; in time, nothing can leak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ValidationKind {
     /// The last rows test, earlier ones train.

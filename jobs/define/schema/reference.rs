@@ -18,8 +18,8 @@ Made by `scorehouse schema --markdown` from the types that parse the files; do n
 together, with examples, is told in [definitions](definitions.md), and each function of a feature group on
 [a page of its own](functions.md). [An editor](../howto/editor.md) shows the same as you type.
 
-A key that is not **required** may be left out, and is then as if it had its default; –, where there is none, says that
-nothing stands in for it. A key that is not on this page is an error, with its line and the nearest one that is.
+A key that is not **required** may be left out. Its default is what that means; – is nothing, an empty text, list or map,
+or what its description says. A key that is not on this page is an error, with its line and the nearest one that is.
 ";
 
 const SHARED: &str = "\
@@ -144,20 +144,26 @@ impl Reference {
 
     fn section(&self, page: &mut String, name: &str) {
         let schema = self.definition(name);
-        let _ = write!(page, "\n### {}\n\n{}\n", title(name), self.place(name));
+        let words = super::words(schema);
+        let is_map = schema.get("properties").is_some();
+        let _ = write!(page, "\n### {}\n\n", title(name));
+        if is_map || !words.is_empty() {
+            let _ = writeln!(page, "{}", self.place(name));
+        }
         let told = one_line(text(schema, "description"));
         if !told.is_empty() {
             let _ = writeln!(page, "{told}");
         }
-        let words = super::words(schema);
-        if schema.get("properties").is_some() {
+        if is_map {
             page.push('\n');
             self.table(page, schema);
-        } else if !words.is_empty() {
+        } else if words.iter().any(|(_, what)| !what.is_empty()) {
             page.push_str("\n| word | what |\n|---|---|\n");
             for (word, what) in words {
                 let _ = writeln!(page, "| `{word}` | {} |", one_line(&what));
             }
+        } else if !words.is_empty() {
+            let _ = writeln!(page, "It is {}.", self.takes(schema));
         } else {
             let examples = schema.get("examples").and_then(Value::as_array).into_iter().flatten();
             let examples: Vec<String> = examples.map(written).collect();
@@ -185,7 +191,7 @@ impl Reference {
     fn link(&self, name: &str) -> String {
         match self.roots.iter().find(|(_, root)| root == name) {
             Some((kind, _)) => format!("[{}](#{})", kind.name, kind.name),
-            None => format!("[{}](#{})", title(name).to_lowercase(), anchor(name)),
+            None => format!("[{}](#{})", in_a_sentence(&title(name)), anchor(name)),
         }
     }
 
@@ -224,6 +230,13 @@ impl Reference {
         either(&types)
     }
 
+    /// What an item of a list or map may be.
+    fn takes_inside(&self, schema: &Value) -> String {
+        let forms = schema.get("anyOf").or(schema.get("type")).and_then(Value::as_array).map_or(1, Vec::len);
+        let takes = self.takes(schema);
+        if forms > 1 && takes.contains(" or ") { format!("({takes})") } else { takes }
+    }
+
     fn takes_definition(&self, name: &str) -> String {
         let schema = self.definition(name);
         let words = super::words(schema);
@@ -242,12 +255,16 @@ impl Reference {
             "string" if text(schema, "format") == "date" => "date, such as `2025-06-30`".to_string(),
             "string" if schema.get("maxLength").and_then(Value::as_u64) == Some(1) => "one character".to_string(),
             "string" => "text".to_string(),
+            "boolean" if schema.get("type").is_some_and(Value::is_array) => "truth value".to_string(),
             "boolean" => "`true` or `false`".to_string(),
             "integer" => format!("whole number{}", bounds(schema)),
             "number" => format!("number{}", bounds(schema)),
-            "array" => format!("list of {}", schema.get("items").map_or("anything".into(), |items| self.takes(items))),
+            "array" => {
+                let item = schema.get("items").map_or("anything".to_string(), |items| self.takes_inside(items));
+                format!("list of {item}")
+            }
             "object" => match schema.get("additionalProperties") {
-                Some(values @ Value::Object(_)) => format!("map of name to {}", self.takes(values)),
+                Some(values @ Value::Object(_)) => format!("map of name to {}", self.takes_inside(values)),
                 _ => "map of name to anything".to_string(),
             },
             other => other.to_string(),
@@ -327,14 +344,16 @@ fn bounds(schema: &Value) -> String {
 fn written(value: &Value) -> String {
     fn flow(value: &Value) -> String {
         match value {
-            Value::String(text) if text.is_empty() || !text.starts_with(char::is_alphanumeric) => format!("{text:?}"),
+            Value::String(text) if !text.starts_with(|first: char| first.is_alphanumeric() || first == '/') => {
+                format!("{text:?}")
+            }
             Value::String(text) => text.clone(),
             Value::Array(list) => format!("[{}]", list.iter().map(flow).collect::<Vec<_>>().join(", ")),
             Value::Object(map) => {
                 let entries = map.iter().map(|(key, value)| format!("{key}: {}", flow(value)));
                 format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
             }
-            other => other.to_string(),
+            other => other.as_f64().map_or_else(|| other.to_string(), |number| number.to_string()),
         }
     }
     format!("`{}`", flow(value))
@@ -373,17 +392,26 @@ fn either(forms: &[String]) -> String {
 
 /// `RejectInference` → Reject inference.
 fn title(name: &str) -> String {
-    let mut words = String::new();
-    for (at, letter) in name.char_indices() {
-        match letter.is_uppercase() && at > 0 {
-            true => {
-                words.push(' ');
-                words.extend(letter.to_lowercase());
-            }
-            false => words.push(letter),
+    let mut words: Vec<String> = Vec::new();
+    for letter in name.chars() {
+        match words.last_mut() {
+            Some(word) if !letter.is_uppercase() => word.push(letter),
+            Some(_) => words.push(letter.to_lowercase().collect()),
+            None => words.push(letter.to_string()),
         }
     }
-    words
+    let word = |word: &String| match ["csv", "pii", "url"].contains(&word.to_lowercase().as_str()) {
+        true => word.to_uppercase(),
+        false => word.clone(),
+    };
+    words.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn in_a_sentence(title: &str) -> String {
+    match title.chars().nth(1).is_some_and(char::is_uppercase) {
+        true => title.to_string(),
+        false => title.chars().take(1).flat_map(char::to_lowercase).chain(title.chars().skip(1)).collect(),
+    }
 }
 
 fn anchor(name: &str) -> String {

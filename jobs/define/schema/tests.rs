@@ -6,6 +6,8 @@ use serde::de::DeserializeOwned;
 
 use super::*;
 
+mod defaults;
+
 fn undescribed(schema: &Value, path: &str, found: &mut Vec<String>) {
     if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
         let without = |(_, key): &(&String, &Value)| key.get("description").is_none();
