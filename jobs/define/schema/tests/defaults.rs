@@ -104,7 +104,7 @@ fn meaning(files: &[TextFile]) -> Result<String, String> {
     project.attributes.values_mut().for_each(|attributes| attributes.origin = Origin::default());
     let variants = project.experiments.values_mut().flat_map(|experiment| {
         experiment.origin = Origin::default();
-        experiment.variants.values_mut()
+        experiment.variants.values_mut().chain([&mut experiment.rows])
     });
     for model in project.models.values_mut().chain(variants) {
         (model.origin, model.text) = (Origin::default(), String::new());
@@ -231,6 +231,6 @@ fn rare() -> Vec<TextFile> {
             "model: n\nentity: user_id\nspine: {table: visits}\nlabel: {table: visits, horizon: 7d}\n\
              inputs: [visits.*]\nhead: {kind: lightgbm}\nvalidation: {test: 7d}\ndecisions: [{action: yes}]\ngate: {checks: {}}\n",
         ),
-        file("models/experiments/e.yaml", "experiment: e\nmodel: n\nvariants: {a: , b: {model: n}}\n"),
+        file("models/experiments/e.yaml", "experiment: e\nmodel: n\nvariants: {a: , b: {head: {kind: tree}}}\n"),
     ]
 }
