@@ -231,6 +231,11 @@ fn rare() -> Vec<TextFile> {
             "model: n\nentity: user_id\nspine: {table: visits}\nlabel: {table: visits, horizon: 7d}\n\
              inputs: [visits.*]\nhead: {kind: lightgbm}\nvalidation: {test: 7d}\ndecisions: [{action: yes}]\ngate: {checks: {}}\n",
         ),
+        file("sql/plain.sql", "select id from visit"),
+        file("sql/plain.yaml", "materialized: full\n"),
+        file("features/asked.yaml", "attributes: asked\nspine: visits\nfeatures: {amount: amount}\n"),
+        file("features/rows.sql", "select _row, count(*) as n from spine group by _row"),
+        file("features/rows.yaml", "sql_features: rows\nentity: user_id\nentities: user\ncolumns: {n: {}}\n"),
         file("models/experiments/e.yaml", "experiment: e\nmodel: n\nvariants: {a: , b: {head: {kind: tree}}}\n"),
     ]
 }
