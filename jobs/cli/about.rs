@@ -7,7 +7,7 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::output;
+use super::{commands, output};
 use crate::error::{Context, Error, Result};
 use crate::pipeline::about::{COMMIT, LIBRARIES, VERSION};
 
@@ -22,6 +22,9 @@ pub struct Manual {
     /// Write a page for the command and each job into this directory; without it, the command's is printed.
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// Print every command as a page of Markdown: docs/reference/commands.md.
+    #[arg(long, conflicts_with = "directory")]
+    markdown: bool,
 }
 
 /// `-V`: one line.
@@ -46,6 +49,9 @@ pub fn completions(arguments: &Completions, mut command: Command) -> Result<()> 
 }
 
 pub fn manual(arguments: &Manual, command: Command) -> Result<()> {
+    if arguments.markdown {
+        return output::print(&commands::page(&command));
+    }
     let Some(directory) = &arguments.directory else {
         let mut page = Vec::new();
         Man::new(command).render(&mut page)?;

@@ -6,6 +6,7 @@ mod about;
 mod backfill;
 mod ballista;
 mod check;
+mod commands;
 mod common;
 mod erase;
 mod experiment;
@@ -103,7 +104,7 @@ enum Command {
     Why(why::Arguments),
     /// Print completions for a shell.
     Completions(about::Completions),
-    /// Print the manual page, or write those of all jobs.
+    /// Print the manual page, or write those of all jobs; or every command as a page of Markdown.
     Man(about::Manual),
 }
 

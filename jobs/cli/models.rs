@@ -43,6 +43,7 @@ struct List {
 
 #[derive(Debug, Args)]
 struct Show {
+    /// The model.
     model: String,
     /// A version, or an alias (default: the champion).
     version: Option<String>,
@@ -52,6 +53,7 @@ struct Show {
 
 #[derive(Debug, Args)]
 struct Promote {
+    /// The model.
     model: String,
     /// A version, or an alias.
     version: String,
@@ -70,6 +72,7 @@ struct Promote {
 
 #[derive(Debug, Args)]
 struct Rollback {
+    /// The model.
     model: String,
     /// Why; the registry keeps it.
     #[arg(long, value_name = "TEXT")]

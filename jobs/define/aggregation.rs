@@ -77,9 +77,13 @@ enum Fn {
     CountDistinct,
     /// How many different values, about.
     ApproxCountDistinct,
+    /// The sum, exact and rounded once.
     Sum,
+    /// The sum divided by how many values there are.
     Mean,
+    /// The least value.
     Min,
+    /// The largest value.
     Max,
     /// The sample's standard deviation.
     Stddev,

@@ -72,6 +72,7 @@ impl Measure {
     }
 }
 
+/// Variants of one model, trained on identical rows and compared.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Experiment")]

@@ -88,9 +88,12 @@ impl Compression {
 #[serde(rename_all = "lowercase")]
 #[schemars(rename = "Format")]
 pub enum RawFormat {
+    /// Apache Parquet.
     #[default]
     Parquet,
+    /// Files of Avro objects, the schema in front.
     Avro,
+    /// Lines of fields with a delimiter between them.
     Csv,
     /// One JSON object per line.
     Ndjson,
@@ -112,7 +115,8 @@ pub struct RawCsv {
     #[serde(default = "quote")]
     #[schemars(length(min = 1, max = 1))]
     quote: String,
-    /// The texts that mean null; without it, the empty text.
+    /// The texts that mean null.
+    #[schemars(extend("default" = [""]))]
     nulls: Option<OneOrMany>,
 }
 

@@ -2,11 +2,11 @@
 //!
 //! The schemas come from the types that parse the files, with their documentation as descriptions: what a parser takes
 //! and what a schema says cannot drift apart. Types that are read by hand (a duration, a name or a list of names) say
-//! what they take with [`text`] and [`either`].
+//! what they take with [`text`] and [`either`]. [`reference`] writes the same for people.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::attributes::RawAttributes;
 use super::diagnostic::did_you_mean;
@@ -20,67 +20,74 @@ use super::sql_features::RawSqlFeatures;
 use super::table::RawTable;
 use crate::error::{Error, Result};
 
+pub mod reference;
+
 /// A kind of file.
 pub struct Kind {
     pub name: &'static str,
     /// Where its files lie.
     pub files: &'static str,
     pub what: &'static str,
-    schema: fn() -> Value,
+    of: Of,
 }
 
+/// What is in a file of a kind.
+enum Of {
+    /// One type: as a schema of its own, and as a part of another.
+    Type { root: fn() -> Value, part: fn(&mut SchemaGenerator) -> Schema },
+    /// That of the first of these kinds whose name it has as a key; of the last, where it has none.
+    First(&'static [&'static str]),
+}
+
+/// Kinds of which each is of one type.
 pub const KINDS: [Kind; 9] = [
+    kind::<Profile>("profile", "orchestration/*.yaml", "where a project runs, and with what"),
+    kind::<RawSources>("sources", "sql/sources.yaml", "raw event types"),
+    kind::<RawTable>("table", "sql/**/NAME.yaml", "a table made by the query beside it"),
+    kind::<RawGroup>("group", "features/*.yaml", "functions over windows of a table"),
+    kind::<RawSequence>("sequence", "features/*.yaml", "the last events, as lists"),
+    kind::<RawSqlFeatures>("sql_features", "features/*.yaml", "features that the query beside it gives"),
+    kind::<RawAttributes>("attributes", "features/*.yaml", "what a decision itself says"),
+    kind::<RawModel>("model", "models/*.yaml", "what learns, from what, and what it decides"),
+    kind::<RawExperiment>("experiment", "models/experiments/*.yaml", "one model, several ways"),
+];
+
+/// Whole folders, the kinds in the order in which a project's parser looks for their keys.
+pub const FOLDERS: [Kind; 3] = [
     Kind {
-        name: "profile",
-        files: "orchestration/*.yaml",
-        what: "where a project runs, and with what",
-        schema: root::<Profile>,
-    },
-    Kind { name: "sources", files: "sql/sources.yaml", what: "raw event types", schema: root::<RawSources> },
-    Kind {
-        name: "table",
-        files: "sql/**/NAME.yaml",
-        what: "a table made by the query beside it",
-        schema: root::<RawTable>,
-    },
-    Kind {
-        name: "group",
-        files: "features/*.yaml",
-        what: "functions over windows of a table",
-        schema: root::<RawGroup>,
-    },
-    Kind { name: "sequence", files: "features/*.yaml", what: "the last events, as lists", schema: root::<RawSequence> },
-    Kind {
-        name: "sql_features",
-        files: "features/*.yaml",
-        what: "features that the query beside it gives",
-        schema: root::<RawSqlFeatures>,
+        name: "sql",
+        files: "sql/**/*.yaml",
+        what: "all of sql/: sources or a table",
+        of: Of::First(&["sources", "table"]),
     },
     Kind {
-        name: "attributes",
-        files: "features/*.yaml",
-        what: "what a decision itself says",
-        schema: root::<RawAttributes>,
+        name: "features",
+        files: "features/**/*.yaml",
+        what: "all of features/: a group, a sequence, SQL features or attributes",
+        of: Of::First(&["sql_features", "attributes", "sequence", "group"]),
     },
     Kind {
-        name: "model",
-        files: "models/*.yaml",
-        what: "what learns, from what, and what it decides",
-        schema: root::<RawModel>,
-    },
-    Kind {
-        name: "experiment",
-        files: "models/experiments/*.yaml",
-        what: "one model, several ways",
-        schema: root::<RawExperiment>,
+        name: "models",
+        files: "models/**/*.yaml",
+        what: "all of models/: a model or an experiment",
+        of: Of::First(&["experiment", "model"]),
     },
 ];
 
+const fn kind<T: JsonSchema>(name: &'static str, files: &'static str, what: &'static str) -> Kind {
+    Kind { name, files, what, of: Of::Type { root: root::<T>, part: part::<T> } }
+}
+
+/// All of both.
+pub fn kinds() -> impl Iterator<Item = &'static Kind> {
+    KINDS.iter().chain(&FOLDERS)
+}
+
 impl Kind {
     pub fn find(name: &str) -> Result<&'static Kind> {
-        KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
-            let names = KINDS.map(|kind| kind.name);
-            let help = did_you_mean(name, names);
+        kinds().find(|kind| kind.name == name).ok_or_else(|| {
+            let names: Vec<&str> = kinds().map(|kind| kind.name).collect();
+            let help = did_you_mean(name, names.iter().copied());
             Error::definition(format!(
                 "there is no kind of file `{name}`\n  expected: one of {}{help}",
                 names.join(", ")
@@ -90,12 +97,61 @@ impl Kind {
 
     /// Its schema, of draft 2020-12.
     pub fn schema(&self) -> Value {
-        (self.schema)()
+        match self.of {
+            Of::Type { root, .. } => root(),
+            Of::First(names) => self.folder(names),
+        }
+    }
+
+    /// As a part of a larger schema, whose definitions then have its own.
+    fn part(&self, generator: &mut SchemaGenerator) -> Value {
+        match self.of {
+            Of::Type { part, .. } => part(generator).to_value(),
+            Of::First(_) => Value::Bool(true),
+        }
+    }
+
+    /// Chosen by `if`, so that what is wrong is said of the kind that was meant, and not of every kind there is.
+    fn folder(&self, names: &[&str]) -> Value {
+        let mut generator = generator();
+        let mut chosen = Value::Bool(true);
+        let mut keys = Map::new();
+        let last = names.last();
+        for kind in names.iter().rev().filter_map(|name| KINDS.iter().find(|kind| kind.name == *name)) {
+            let part = kind.part(&mut generator);
+            if last == Some(&kind.name) {
+                chosen = part;
+                continue;
+            }
+            chosen = json!({ "if": { "required": [kind.name] }, "then": part, "else": chosen });
+            // An editor offers them in a file that is still empty.
+            keys.insert(kind.name.to_string(), json!({}));
+        }
+        let mut schema = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": self.name,
+            "description": self.what,
+            "type": "object",
+            "properties": keys,
+            "$defs": generator.take_definitions(true),
+        });
+        if let (Some(schema), Value::Object(chosen)) = (schema.as_object_mut(), chosen) {
+            schema.extend(chosen);
+        }
+        schema
     }
 }
 
+fn generator() -> SchemaGenerator {
+    SchemaSettings::draft2020_12().into_generator()
+}
+
 fn root<T: JsonSchema>() -> Value {
-    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value()
+    generator().into_root_schema_for::<T>().to_value()
+}
+
+fn part<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
 }
 
 /// A schema that is written out.
@@ -116,14 +172,15 @@ pub fn one_of(keys: &[&str]) -> Value {
 /// The words of an enumeration, with what each means.
 pub fn words(schema: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
-    let listed = |schema: &Value| -> Vec<(String, String)> {
+    let listed = |schema: &Value, what: Option<&Value>| -> Vec<(String, String)> {
         let one = schema.get("const").into_iter();
         let all = one.chain(schema.get("enum").and_then(Value::as_array).into_iter().flatten());
-        all.map(|word| (text(word), schema.get("description").map(text).unwrap_or_default())).collect()
+        all.map(|word| (text(word), what.map(text).unwrap_or_default())).collect()
     };
     match schema.get("oneOf").and_then(Value::as_array) {
-        Some(parts) => parts.iter().flat_map(listed).collect(),
-        None => listed(schema),
+        Some(parts) => parts.iter().flat_map(|part| listed(part, part.get("description"))).collect(),
+        // What is said there is said of the choice, not of its words.
+        None => listed(schema, None),
     }
 }
 
@@ -178,28 +235,4 @@ macro_rules! text {
 pub(crate) use text;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn undescribed(schema: &Value, path: &str, found: &mut Vec<String>) {
-        if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
-            let without = |(_, key): &(&String, &Value)| key.get("description").is_none();
-            found.extend(properties.iter().filter(without).map(|(name, _)| format!("{path}: {name}")));
-        }
-        if let Some(parts) = schema.as_object() {
-            parts.iter().for_each(|(name, part)| undescribed(part, &format!("{path}.{name}"), found));
-        }
-        schema.as_array().into_iter().flatten().for_each(|part| undescribed(part, path, found));
-    }
-
-    #[test]
-    fn every_key_of_every_kind_says_what_it_is() {
-        let mut found = Vec::new();
-        for kind in &KINDS {
-            let schema = kind.schema();
-            assert!(schema["properties"].as_object().is_some_and(|keys| !keys.is_empty()), "{}", kind.name);
-            undescribed(&schema, kind.name, &mut found);
-        }
-        assert!(found.is_empty(), "keys without a documentation comment:\n{}", found.join("\n"));
-    }
-}
+mod tests;

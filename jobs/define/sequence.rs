@@ -149,6 +149,7 @@ struct RawField {
     #[serde(rename = "as")]
     alias: Option<String>,
     /// Of functions of time: what time is counted in.
+    #[schemars(extend("default" = TimeUnit::Days))]
     unit: Option<TimeUnit>,
 }
 

@@ -156,7 +156,7 @@ text!(
     json!({
         "type": "string",
         "pattern": "^ *[0-9]*[.]?[0-9]+ *%$",
-        "description": "A share, such as 50%.",
+        "description": "A number, 0 or more, and %.",
         "examples": ["50%"],
     })
 );

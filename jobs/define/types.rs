@@ -287,7 +287,7 @@ text!(
     DataType,
     "DataType",
     json!({
-        "description": "The type of a column.",
+        "description": "The type of a column: `string`, `int32`, `int64`, `float64`, `bool`, `date`, `timestamp`, `json`, or `decimal(precision,scale)`.",
         "anyOf": [
             { "enum": ["string", "int32", "int64", "float64", "bool", "date", "timestamp", "json"] },
             { "type": "string", "pattern": "^decimal\\( *[0-9]+ *, *[0-9]+ *\\)$" },

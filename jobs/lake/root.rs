@@ -1,7 +1,7 @@
 //! The root URL of a lake: its object store and the address of each table.
 
 use std::collections::HashMap;
-use std::path::Path as FsPath;
+use std::path::{Component, Path as FsPath, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -190,7 +190,7 @@ pub(super) fn root_url(root: &str) -> Result<Url> {
     let url = match Url::parse(root) {
         Ok(url) if url.scheme().len() > 1 => url,
         _ => {
-            let path = std::path::absolute(root).with_context(|| format!("the path {root:?}"))?;
+            let path = without_parents(&std::path::absolute(root).with_context(|| format!("the path {root:?}"))?);
             Url::from_directory_path(&path)
                 .map_err(|()| Error::definition(format!("{} cannot be written as a URL", path.display())))?
         }
@@ -201,6 +201,21 @@ pub(super) fn root_url(root: &str) -> Result<Url> {
         url.set_path(&path);
     }
     Ok(url)
+}
+
+/// An absolute path without `..`, which no path of an object store may have. What stands before one is resolved if it is
+/// a link, as the system would.
+fn without_parents(path: &FsPath) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            plain = std::fs::canonicalize(&plain).unwrap_or(plain);
+            plain.pop();
+        } else {
+            plain.push(part);
+        }
+    }
+    plain
 }
 
 fn make_writable(path: &FsPath) -> Result<()> {
@@ -214,4 +229,33 @@ fn make_writable(path: &FsPath) -> Result<()> {
             path.display()
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lake_may_be_named_from_another_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = std::fs::canonicalize(dir.path()).unwrap();
+        std::fs::create_dir_all(base.join("a/b")).unwrap();
+        let beside = format!("{}/", base.join("a/lake").display());
+        let to = |text: &str| root_url(base.join(text).to_str().unwrap()).unwrap().path().to_string();
+        assert_eq!(to("a/b/../lake"), beside);
+        assert_eq!(to("a/./lake/"), beside);
+        assert_eq!(to("gone/../a/lake"), beside);
+        assert_eq!(root_url("/../..").unwrap().path(), "/");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_stands_before_the_parent_is_followed_where_it_is_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = std::fs::canonicalize(dir.path()).unwrap();
+        std::fs::create_dir_all(base.join("far/away")).unwrap();
+        std::os::unix::fs::symlink(base.join("far/away"), base.join("near")).unwrap();
+        let url = root_url(base.join("near/../lake").to_str().unwrap()).unwrap();
+        assert_eq!(url.path(), format!("{}/", base.join("far/lake").display()));
+    }
 }

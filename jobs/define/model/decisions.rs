@@ -17,6 +17,7 @@ pub enum ScoreScale {
     Points { points: f64, at_odds: f64, double_odds: f64 },
 }
 
+/// What a probability is on the scale of scores: a line between two ends, or points of a scorecard.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ScoreScale")]
@@ -63,6 +64,7 @@ fn four() -> usize {
     4
 }
 
+/// Inputs that say the same together.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {

@@ -12,24 +12,27 @@ use crate::define::yaml::Origin;
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Encodings {
-    /// None: LightGBM's own categories for trees, one column per value for the others.
+    /// For every text; without it, `native` for heads of trees and `one_hot` for the others.
     pub default: Option<EncodingKind>,
     /// `group.feature` → how that one is encoded.
     #[serde(default)]
     pub features: Map<Encoding>,
 }
 
+/// How one text becomes numbers.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Encoding {
     /// How its values become numbers.
     pub kind: EncodingKind,
     /// Of target encoding: how many rows the prior counts for.
+    #[schemars(extend("default" = 20))]
     pub smoothing: Option<f64>,
-    /// Values kept, the most frequent first.
+    /// Values kept, the most frequent first; without it, 50 by `one_hot`, else 1000.
     pub max: Option<usize>,
 }
 
+/// A way in which texts become numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EncodingKind {
@@ -37,6 +40,7 @@ pub enum EncodingKind {
     Native,
     /// The smoothed mean of the labels that were known by then.
     Target,
+    /// A column of 0 and 1 for each of the most frequent values.
     OneHot,
 }
 

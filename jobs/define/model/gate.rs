@@ -8,6 +8,7 @@ use crate::define::diagnostic::Diagnostic;
 use crate::define::map::Map;
 use crate::define::yaml::Origin;
 
+/// What a candidate is held to before it replaces the champion.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
@@ -90,7 +91,8 @@ pub struct Limit {
     pub min_change: Option<f64>,
     /// The value less the champion's is at most this.
     pub max_change: Option<f64>,
-    /// Of the interval; 0.95 where none is given.
+    /// Of the interval.
+    #[schemars(extend("default" = 0.95))]
     pub confidence: Option<f64>,
 }
 
@@ -115,6 +117,7 @@ pub enum AssertCase {
     },
 }
 
+/// A named case that must get a given action: an entity, or a share of the rows of a condition.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawAssert {
@@ -125,7 +128,8 @@ struct RawAssert {
     /// In place of `entity`: a condition over inputs.
     #[serde(rename = "where")]
     condition: Option<String>,
-    /// The share of the rows of `where` that must get the action; without it, all.
+    /// The share of the rows of `where` that must get the action.
+    #[schemars(extend("default" = 1))]
     share: Option<f64>,
     /// The action that it must get.
     action: String,
@@ -181,6 +185,7 @@ impl Default for Monitoring {
     }
 }
 
+/// From where on a measured value is told of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Level {

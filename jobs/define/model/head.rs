@@ -8,6 +8,7 @@ use crate::define::diagnostic::Diagnostic;
 use crate::define::map::Map;
 use crate::define::yaml::Origin;
 
+/// What learns, and how.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
@@ -43,16 +44,21 @@ fn default_seed() -> u64 {
     1
 }
 
+/// A learner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HeadKind {
     /// Gradient boosted trees.
     Lightgbm,
+    /// Trees of random rows and inputs, averaged.
     RandomForest,
+    /// The same with random thresholds.
     ExtraTrees,
     /// A single tree.
     Tree,
+    /// Logistic regression.
     Logistic,
+    /// A linear support vector machine, which needs `calibration`.
     LinearSvm,
     /// A multilayer perceptron.
     Mlp,
@@ -85,8 +91,10 @@ impl HeadKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ClassWeight {
+    /// Rows weigh what `weight` says.
     #[default]
     None,
+    /// Both classes weigh the same together.
     Balanced,
 }
 
@@ -145,8 +153,10 @@ pub struct Range {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
+    /// Evenly.
     #[default]
     Linear,
+    /// Evenly by magnitude.
     Log,
 }
 

@@ -82,6 +82,9 @@ pub struct Model {
 /// An artifact larger than this fails training, unless a definition says otherwise.
 const MAX_SIZE: u64 = 64 << 20;
 
+const RETRAIN: Duration = Duration::days(7);
+
+/// What learns, from which rows, what it must prove, and what its scores decide.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Model")]
@@ -116,12 +119,14 @@ pub struct RawModel {
     search: Option<Search>,
     /// Which rows train, stop training and test.
     validation: validation::RawValidation,
-    /// How margins become probabilities; without it, they are taken as they are.
+    /// How margins become probabilities.
+    #[schemars(extend("default" = Calibration::default()))]
     calibration: Option<Calibration>,
     /// Name → SQL over features: rows whose metrics are shown apart.
     #[serde(default)]
     segments: Map<String>,
-    /// The scale of scores; without it, from 100 at probability 0 to 0 at probability 1.
+    /// The scale of scores.
+    #[schemars(extend("default" = { "from": 100, "to": 0 }))]
     score: Option<decisions::RawScale>,
     /// Actions by probability, the bounds rising; the last has none.
     decisions: Vec<Decision>,
@@ -131,15 +136,19 @@ pub struct RawModel {
     fairness: Option<Fairness>,
     /// How rows that were refused take part in training.
     reject_inference: Option<RejectInference>,
-    /// Whom a night scores.
+    /// Whom a night scores; without it, the decisions of the last day, or the population of a grid.
     scoring: Option<spine::RawScoring>,
     /// What a candidate must reach before it is promoted.
+    #[schemars(extend("default" = Gate::default()))]
     gate: Option<Gate>,
     /// What is measured every night, and what is too much.
+    #[schemars(extend("default" = Monitoring::default()))]
     monitoring: Option<Monitoring>,
-    /// What the files of an artifact may weigh together; without it, 64MiB.
+    /// What the files of an artifact may weigh together.
+    #[schemars(extend("default" = "64MiB"))]
     max_size: Option<Bytes>,
-    /// How old a version gets before another is trained; without it, 7d.
+    /// How old a version gets before another is trained.
+    #[schemars(extend("default" = RETRAIN))]
     retrain: Option<Duration>,
     /// Column of personal data → what it is.
     #[serde(default)]
@@ -197,7 +206,7 @@ impl Model {
             gate,
             monitoring,
             max_size: raw.max_size.map_or(MAX_SIZE, |size| size.0 as u64),
-            retrain: raw.retrain.unwrap_or(Duration::days(7)),
+            retrain: raw.retrain.unwrap_or(RETRAIN),
             text: text.to_string(),
             origin: origin.clone(),
         })

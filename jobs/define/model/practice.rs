@@ -33,16 +33,22 @@ pub struct RejectInference {
     /// SQL over the spine row: true where the decision was to accept, and the label tells.
     pub accepted: String,
     /// Of parcelling: how many times likelier a refused row is to be bad than an accepted one of the same band.
+    #[schemars(extend("default" = 1))]
     pub factor: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectKind {
+    /// They take no part.
     None,
+    /// The accepted of a band of the acceptance score stand for all of it.
     Augmentation,
+    /// They are bad as often as the accepted of their risk band, times `factor`.
     Parcelling,
+    /// They come twice, as bad and as good, weighted.
     Fuzzy,
+    /// An accepted row weighs the inverse of the probability that it was accepted.
     InversePropensity,
 }
 

@@ -94,6 +94,7 @@ pub enum Scoring {
     Applications(Duration),
 }
 
+/// The rows to learn from: those of `table`, or everybody of `population` every so often.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Spine")]
@@ -120,9 +121,11 @@ pub(super) struct RawSpine {
     /// More rows than this are sampled down.
     max_rows: Option<usize>,
     /// Of the sample.
+    #[schemars(extend("default" = 1))]
     seed: Option<u64>,
 }
 
+/// What is predicted: whether a row of `table` follows within the horizon, or a `column` of the spine.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Label")]
@@ -140,6 +143,7 @@ pub(super) struct RawLabel {
     /// How long after as_of, or the anchor, an outcome counts.
     horizon: Option<Duration>,
     /// How long after the horizon the truth is trusted.
+    #[schemars(extend("default" = Duration::days(0)))]
     delay: Option<Duration>,
     /// SQL over the spine row: which rows have a label at all.
     eligible: Option<String>,
@@ -151,6 +155,7 @@ pub(super) struct RawLabel {
     known_after: Option<Duration>,
 }
 
+/// Whom a night scores: a population, or applications.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Scoring")]

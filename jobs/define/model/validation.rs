@@ -48,6 +48,7 @@ fn default_hold_out() -> u32 {
     5
 }
 
+/// How margins become probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CalibrationKind {
@@ -55,9 +56,11 @@ pub enum CalibrationKind {
     Platt,
     /// A rising step function.
     Isotonic,
+    /// Nothing: the margin's own probability.
     None,
 }
 
+/// Which rows train, stop training and test.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Validation")]
@@ -75,16 +78,20 @@ pub struct RawValidation {
     /// How many parts, at least 2; without it, 4 of a rolling origin and 5 of cross-validation.
     folds: Option<u32>,
     /// Of cross-validation: each splits the rows once.
+    #[schemars(extend("default" = [1]))]
     seeds: Option<Vec<u64>>,
 }
 
-/// Without a word the split is in time, which cannot leak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+/// How rows are split; in time, nothing can leak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ValidationKind {
+    /// The last rows test, earlier ones train.
     #[default]
     Time,
+    /// Several test parts, one after the other.
     RollingOrigin,
+    /// In folds of entities, whenever their rows are.
     CrossValidation,
 }
 
