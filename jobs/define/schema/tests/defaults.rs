@@ -235,7 +235,7 @@ fn rare() -> Vec<TextFile> {
         file("sql/plain.yaml", "materialized: full\n"),
         file("features/asked.yaml", "attributes: asked\nspine: visits\nfeatures: {amount: amount}\n"),
         file("features/rows.sql", "select _row, count(*) as n from spine group by _row"),
-        file("features/rows.yaml", "sql_features: rows\nentity: user_id\nentities: user\ncolumns: {n: {}}\n"),
+        file("features/rows.yaml", "sql_features: rows\nentity: user_id\nentities: user\ncolumns: {n: {doc: N.}}\n"),
         file("models/experiments/e.yaml", "experiment: e\nmodel: n\nvariants: {a: , b: {head: {kind: tree}}}\n"),
     ]
 }
