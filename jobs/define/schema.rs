@@ -2,7 +2,7 @@
 //!
 //! The schemas come from the types that parse the files, with their documentation as descriptions: what a parser takes
 //! and what a schema says cannot drift apart. Types that are read by hand (a duration, a name or a list of names) say
-//! what they take with [`text`] and [`either`]. [`reference`] writes the same for people.
+//! what they take with [`text`] and [`either`]. [`mod@reference`] writes the same for people.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
