@@ -74,6 +74,27 @@ fn a_run_that_fails_says_why() {
     assert_eq!(events.len(), 2);
 }
 
+#[test]
+fn what_was_killed_is_aborted_by_the_next_run() {
+    let dir = NIGHTLY.lake(0);
+    let (lake, file) = (dir.path().join("lake"), dir.path().join("events.jsonl"));
+    let environment = to_file(&file);
+    let mut environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    environment.push(("SCOREHOUSE_FAILPOINT", "before-commit:features/pays=kill"));
+    assert_eq!(night(&lake, &environment).code, -1);
+    environment.pop();
+    night(&lake, &environment).ok();
+    let events = events(&file);
+    for job in ["features", "nightly"] {
+        let (started, aborted) = (of(&events, job, "START"), of(&events, job, "ABORT"));
+        assert_eq!((started.len(), aborted.len()), (2, 1), "{job}");
+        assert_eq!(started[0]["run"]["runId"], aborted[0]["run"]["runId"], "{job}");
+        assert_eq!(aborted[0]["run"]["facets"]["scorehouse_end"]["exitCode"], 137);
+    }
+    let parent = &of(&events, "features", "ABORT")[0]["run"]["facets"]["parent"]["run"]["runId"];
+    assert_eq!(*parent, of(&events, "nightly", "ABORT")[0]["run"]["runId"]);
+}
+
 /// Answers 201 to whoever posts, and hands on what they said.
 fn listener() -> (String, Receiver<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
