@@ -44,7 +44,7 @@ pub async fn run(job: &Job) -> Result<Night> {
     }
     metrics::write(&job.profile, &ended);
     if let Some(told) = told {
-        let worst = night.errors.iter().max_by_key(|error| error.kind() != Kind::Gate);
+        let worst = night.errors.iter().find(|error| error.kind().code() == ended.code);
         let end = worst.map_or_else(|| End::of(&outcome), End::of_error);
         let done = Entries { outputs: night.written.clone(), ..Entries::default() };
         told.end(&end, &done).await;

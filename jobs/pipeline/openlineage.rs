@@ -88,7 +88,9 @@ impl Telling<'_> {
     async fn say(&self, phase: Phase, end: Option<&End>, done: &Entries) {
         let (namespace, run_id) = (namespace(self.job), &self.job.run_id);
         let inside = self.job.within.as_ref().map(|name| (namespace.clone(), name.clone(), id(run_id, name)));
-        let parent = inside.or_else(of_environment).map(|(namespace, name, run)| Parent { namespace, name, run });
+        // Who started a run that was killed is not who found it.
+        let outside = || if phase == Phase::Abort { None } else { of_environment() };
+        let parent = inside.or_else(outside).map(|(namespace, name, run)| Parent { namespace, name, run });
         let (inputs, outputs) = match phase {
             Phase::Start => (Vec::new(), Vec::new()),
             _ => datasets::of(self.job, self.name, done).await,

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use object_store::path::Path;
 use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::facet;
+use crate::define::Source;
 use crate::define::lineage::{Direction, Graph, Place, Through};
 use crate::define::types::type_name;
 use crate::lake::{COMMENT, Snapshot};
@@ -47,12 +49,16 @@ fn raw(job: &Job, lines: &[Written]) -> Vec<Value> {
     let Ok(root) = job.raw.url() else { return Vec::new() };
     let sources = lines.iter().filter_map(|line| job.project.sources.get(line.table.strip_prefix("tables/")?));
     let folders = sources.map(|source| {
-        let fixed = source.location.split(['{', '*', '?', '[']).next().unwrap_or_default();
-        let folder = fixed.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let (namespace, name) = named(&root, folder);
+        let (namespace, name) = named(&root, folder(source));
         json!({ "namespace": namespace, "name": name, "facets": { "dataSource": data_source(&root) } })
     });
     folders.collect()
+}
+
+/// What of a source's location is the same for all of its files.
+fn folder(source: &Source) -> &str {
+    let fixed = source.location.split(['{', '*', '?', '[']).next().unwrap_or_default();
+    fixed.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 async fn input(job: &Job, table: &str, version: u64) -> Value {
@@ -82,14 +88,13 @@ async fn output(job: &Job, graph: &Graph, table: &str, version: u64, rows: u64, 
 
 /// Namespace and name of what lies in a folder below a root (<https://openlineage.io/docs/spec/naming>).
 fn named(root: &Url, below: &str) -> (String, String) {
-    let path = format!("{}{below}", root.path());
-    let path = path.trim_end_matches('/');
+    // As it is, and not as URLs write it.
+    let decoded = Path::from_url_path(root.path()).map_or_else(|_| root.path().to_string(), |path| path.to_string());
+    let path =
+        [decoded.trim_matches('/'), below].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
     match root.scheme() {
-        "file" => ("file".into(), path.into()),
-        scheme => {
-            let authority = root.authority();
-            (format!("{scheme}://{authority}"), path.trim_start_matches('/').into())
-        }
+        "file" => ("file".into(), format!("/{path}")),
+        scheme => (format!("{scheme}://{}", root.authority()), path),
     }
 }
 
@@ -158,8 +163,15 @@ fn fields_of(job: &Job, graph: &Graph, place: &Place) -> Vec<Value> {
             }
         }
     }
+    let raw = job.raw.url().ok();
     let said = found.into_iter().map(|((dataset, column), uses)| {
-        let (namespace, name) = named(job.lake.url(), &dataset);
+        // What a source's column is derived from is read from its files, and need not be in its table.
+        let source = dataset.strip_prefix("tables/").filter(|_| dataset == place.dataset);
+        let source = source.and_then(|name| job.project.sources.get(name)).zip(raw.as_ref());
+        let (namespace, name) = match source {
+            Some((source, raw)) => named(raw, folder(source)),
+            None => named(job.lake.url(), &dataset),
+        };
         let uses: Vec<Value> = uses.into_iter().map(transformation).collect();
         json!({ "namespace": namespace, "name": name, "field": column, "transformations": uses })
     });
@@ -191,6 +203,7 @@ mod tests {
         assert_eq!(named("file:///data/lake/", "tables/a"), ("file".into(), "/data/lake/tables/a".into()));
         assert_eq!(named("s3://bucket/x/lake/", "runs"), ("s3://bucket".into(), "x/lake/runs".into()));
         assert_eq!(named("s3://bucket/", ""), ("s3://bucket".into(), String::new()));
+        assert_eq!(named("file:///my%20data/%C5%82/", "pay"), ("file".into(), "/my data/ł/pay".into()));
     }
 
     #[test]
