@@ -1,10 +1,11 @@
 //! Whether anybody is there to compute: Ballista itself queues a job until an executor comes, for ever.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Client;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
+use crate::clock;
 use crate::error::{Error, Result};
 
 /// How long a job waits while the scheduler has no executor.
@@ -19,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Temporary: there was none for a minute.
 pub async fn awaited(scheduler: &str) -> Result<()> {
     let asked = Asked::new(scheduler)?;
-    let since = Instant::now();
+    let since = clock::instant();
     while !asked.ready().await {
         asked.patience(since)?;
         sleep(EVERY).await;
@@ -33,11 +34,11 @@ pub async fn missed(scheduler: &str) -> Error {
         Ok(asked) => asked,
         Err(error) => return error,
     };
-    let mut seen = Instant::now();
+    let mut seen = clock::instant();
     loop {
         sleep(EVERY).await;
         if asked.ready().await {
-            seen = Instant::now();
+            seen = clock::instant();
         } else if let Err(error) = asked.patience(seen) {
             return error;
         }
