@@ -69,6 +69,12 @@ impl Lake {
         &self.inner.root
     }
 
+    /// The path of a root as it is, and not as URLs write it.
+    pub fn path_of(root: &Url) -> String {
+        let decoded = Path::from_url_path(root.path());
+        decoded.map_or_else(|_| root.path().trim_matches('/').to_string(), |path| path.to_string())
+    }
+
     /// The newest version of a table; `None` where there is no table.
     pub async fn snapshot(&self, table: &str) -> Result<Option<Snapshot>> {
         if let Some(known) = self.known(table)

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use object_store::path::Path;
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -10,7 +9,7 @@ use super::facet;
 use crate::define::Source;
 use crate::define::lineage::{Direction, Graph, Place, Through};
 use crate::define::types::type_name;
-use crate::lake::{COMMENT, Snapshot};
+use crate::lake::{COMMENT, Lake, Snapshot};
 use crate::pipeline::job::{Job, Written};
 use crate::pipeline::ledger::Entries;
 use crate::pipeline::lineage;
@@ -88,10 +87,8 @@ async fn output(job: &Job, graph: &Graph, table: &str, version: u64, rows: u64, 
 
 /// Namespace and name of what lies in a folder below a root (<https://openlineage.io/docs/spec/naming>).
 fn named(root: &Url, below: &str) -> (String, String) {
-    // As it is, and not as URLs write it.
-    let decoded = Path::from_url_path(root.path()).map_or_else(|_| root.path().to_string(), |path| path.to_string());
-    let path =
-        [decoded.trim_matches('/'), below].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    let decoded = Lake::path_of(root);
+    let path = [decoded.as_str(), below].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
     match root.scheme() {
         "file" => ("file".into(), format!("/{path}")),
         scheme => (format!("{scheme}://{}", root.authority()), path),
