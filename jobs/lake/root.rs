@@ -70,9 +70,9 @@ impl Lake {
     }
 
     /// The path of a root as it is, and not as URLs write it.
-    pub fn path_of(root: &Url) -> String {
-        let decoded = Path::from_url_path(root.path());
-        decoded.map_or_else(|_| root.path().trim_matches('/').to_string(), |path| path.to_string())
+    pub fn decoded(root: &Url) -> String {
+        let path = Path::from_url_path(root.path());
+        path.map_or_else(|_| root.path().trim_matches('/').to_string(), |path| path.to_string())
     }
 
     /// The newest version of a table; `None` where there is no table.

@@ -87,7 +87,7 @@ async fn output(job: &Job, graph: &Graph, table: &str, version: u64, rows: u64, 
 
 /// Namespace and name of what lies in a folder below a root (<https://openlineage.io/docs/spec/naming>).
 fn named(root: &Url, below: &str) -> (String, String) {
-    let decoded = Lake::path_of(root);
+    let decoded = Lake::decoded(root);
     let path = [decoded.as_str(), below].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
     match root.scheme() {
         "file" => ("file".into(), format!("/{path}")),
