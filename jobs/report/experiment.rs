@@ -49,7 +49,6 @@ fn segment(compared: &Compared) -> Result<Markup> {
     Ok(html! {
         section id=(id) aria-labelledby=(heading) {
             h2 id=(heading) { "Segment " (compared.segment) }
-            p.lead { (count(compared.rows)) " rows out of sample, " (count(compared.positives)) " of them positive." }
             (scroll(&format!("Variants on segment {}", compared.segment), &table(compared)))
             div.grid { @for chart in &charts { figure { (chart) } } }
         }
@@ -59,6 +58,7 @@ fn segment(compared: &Compared) -> Result<Markup> {
 fn table(compared: &Compared) -> Markup {
     html! {
         table {
+            caption { (count(compared.rows)) " rows out of sample, " (count(compared.positives)) " of them positive" }
             thead { tr {
                 th scope="col" { "Variant" } th scope="col" { "Head" } th.number scope="col" { "Inputs" }
                 @for metric in &compared.metrics { th.number scope="col" { (metric_name(metric)) } }
