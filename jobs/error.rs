@@ -167,6 +167,12 @@ impl std::error::Error for Error {
     }
 }
 
+/// Somebody else's error on one line, with what caused it.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Adds what was being done to the error of a result.
 pub trait Context<T> {
     fn context(self, doing: impl Into<String>) -> Result<T>;

@@ -62,7 +62,7 @@ impl End {
 /// Says that a run begins, if anybody listens.
 pub async fn begin<'a>(job: &'a Job, name: &'a str) -> Option<Telling<'a>> {
     let telling = Telling { job, name, transport: transport::of_environment()? };
-    telling.say(Phase::Start, None, &Entries::default()).await;
+    telling.say(None, &Entries::default()).await;
     Some(telling)
 }
 
@@ -82,10 +82,11 @@ pub async fn lost(job: &Job, run: &Underway, why: &str) {
 impl Telling<'_> {
     /// Says how the run ended, with what it read and wrote.
     pub async fn end(self, end: &End, done: &Entries) {
-        self.say(end.phase, Some(end), done).await;
+        self.say(Some(end), done).await;
     }
 
-    async fn say(&self, phase: Phase, end: Option<&End>, done: &Entries) {
+    async fn say(&self, end: Option<&End>, done: &Entries) {
+        let phase = end.map_or(Phase::Start, |end| end.phase);
         let (namespace, run_id) = (namespace(self.job), &self.job.run_id);
         let inside = self.job.within.as_ref().map(|name| (namespace.clone(), name.clone(), id(run_id, name)));
         // Who started a run that was killed is not who found it.

@@ -1,11 +1,10 @@
 //! A server of MLflow that is down, slow, or answers with errors costs a warning and no night.
 
-use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::{Said, said};
+use crate::support::{Said, answering, said};
 use crate::torture::compare::{assert_same, dump};
 use crate::torture::nights::NIGHTLY;
 
@@ -27,23 +26,6 @@ fn costs_a_warning(uri: &str, what: &str, within: Duration) {
     assert_same(&dump(&lake), &NIGHTLY.dumps[1], uri);
 }
 
-/// Answers whoever asks; the address, with a user and a password.
-fn server(answer: &'static [u8]) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let mut open = Vec::new();
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let _ = stream.read(&mut [0; 4096]);
-            let _ = stream.write_all(answer);
-            // Whoever gets no answer waits for one.
-            open.extend(answer.is_empty().then_some(stream));
-        }
-    });
-    format!("http://me:secret@{address}")
-}
-
 #[test]
 fn a_server_that_is_down() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -54,13 +36,13 @@ fn a_server_that_is_down() {
 
 #[test]
 fn a_server_that_says_nothing() {
-    costs_a_warning(&server(b""), "told", NIGHTLY.took[0] + Duration::from_secs(90));
+    costs_a_warning(&answering(b""), "told", NIGHTLY.took[0] + Duration::from_secs(90));
 }
 
 #[test]
 fn a_server_that_fails() {
     let answer = b"HTTP/1.1 500 Oops\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno";
-    costs_a_warning(&server(answer), "it answered 500", NIGHTLY.took[0] + Duration::from_secs(30));
+    costs_a_warning(&answering(answer), "it answered 500", NIGHTLY.took[0] + Duration::from_secs(30));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Said, World, said};
+use crate::support::{Said, World, answering, said};
 use crate::torture::compare::{assert_same, dump};
 use crate::torture::nights::NIGHTLY;
 
@@ -157,20 +157,6 @@ fn costs_a_warning(url: &str, what: &str) {
 
 #[test]
 fn a_server_that_is_down_or_silent_or_refuses_costs_a_warning() {
-    let answering = |answer: &'static [u8]| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || {
-            let mut open = Vec::new();
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let _ = stream.read(&mut [0; 4096]);
-                let _ = stream.write_all(answer);
-                open.extend(answer.is_empty().then_some(stream));
-            }
-        });
-        format!("http://me:secret@{address}")
-    };
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     costs_a_warning(&format!("http://me:secret@{nobody}"), "127.0.0.1");
     costs_a_warning(&answering(b""), "127.0.0.1");

@@ -1,5 +1,7 @@
 //! Runs the real binary on a real lake in a temporary directory.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -134,6 +136,23 @@ pub fn scorehouse(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_scorehouse"));
     command.args(arguments).current_dir(root());
     command
+}
+
+/// A server that answers so to whoever asks, or not at all; its address, with a user and a password.
+pub fn answering(answer: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(answer);
+            // Whoever gets no answer waits for one.
+            open.extend(answer.is_empty().then_some(stream));
+        }
+    });
+    format!("http://me:secret@{address}")
 }
 
 pub fn said(output: Output) -> Said {

@@ -10,7 +10,7 @@ use url::Url;
 use super::describe::Described;
 use super::{MODEL, VERSION};
 use crate::clock;
-use crate::error::Error;
+use crate::error::{Error, chain};
 
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(15);
@@ -274,17 +274,6 @@ impl Server {
 
 fn status_words(status: StatusCode) -> &'static str {
     status.canonical_reason().unwrap_or("no reason given")
-}
-
-/// An error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    words
 }
 
 fn now() -> i64 {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::clock;
+use crate::error::chain;
 
 /// How long a server may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -105,16 +106,11 @@ async fn post(client: &Client, url: &Url, key: Option<&str>, event: &Value) -> R
     if let Some(key) = key {
         request = request.bearer_auth(key);
     }
-    let answer = request.send().await.map_err(|e| format!("{host}: {}", causes(&e.without_url())))?;
+    let answer = request.send().await.map_err(|e| format!("{host}: {}", chain(&e.without_url())))?;
     match answer.status() {
         status if status.is_success() => Ok(()),
         status => Err(format!("{host} answered {}", status.as_u16())),
     }
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
