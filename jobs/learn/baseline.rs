@@ -2,19 +2,22 @@
 //! so that every later night can be compared with it without a training row.
 
 use arrow::array::RecordBatch;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::exact;
 use super::matrix::{Class, Feature, Matrix};
 use super::stability::{BINS, CATEGORIES, Reference, Stability};
+use super::threads;
 use crate::error::{Error, Result};
 
 /// Distributions in the training rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Baseline {
+    /// How many the distributions are of.
     pub rows: u64,
-    /// Share of labels that are true.
+    /// Share of labels that are true, of all.
     #[serde(with = "exact::one")]
     pub base_rate: f64,
     /// Of rows out of sample: what is decided on.
@@ -60,31 +63,34 @@ impl Input {
 
 impl Baseline {
     /// The inputs in `rows` of the matrix; of columns of shares, the values that `features` know.
-    pub fn of(matrix: &Matrix, features: &[Feature], rows: &[usize], labels: &[bool]) -> Result<Baseline> {
-        let mut inputs: Vec<Input> = Vec::new();
-        for (column, (name, class)) in matrix.columns().enumerate() {
+    pub fn of(
+        matrix: &Matrix,
+        features: &[Feature],
+        rows: &[usize],
+        base_rate: f64,
+        threads: usize,
+    ) -> Result<Baseline> {
+        let columns: Vec<(&str, Class)> = matrix.columns().collect();
+        let of = |(column, (name, class)): (usize, (&str, Class))| -> Result<Vec<Input>> {
             let input = |feature: &str, value: Option<&String>, reference| Input {
                 feature: feature.to_string(),
                 class,
                 value: value.cloned(),
                 reference,
             };
+            let numeric = |feature: &Feature| Reference::numeric(&numbers(matrix, feature, rows)?, BINS);
             match class {
-                Class::Categorical => inputs.push(input(name, None, texts(matrix, column, rows))),
-                Class::Numeric | Class::Time => {
-                    let numbers = numbers(matrix, &matrix.plain(column), rows)?;
-                    inputs.push(input(name, None, Reference::numeric(&numbers, BINS)?));
-                }
+                Class::Categorical => Ok(vec![input(name, None, texts(matrix, column, rows))]),
+                Class::Numeric | Class::Time => Ok(vec![input(name, None, numeric(&matrix.plain(column))?)]),
                 Class::Share => {
-                    for feature in features.iter().filter(|f| f.class == Class::Share && f.column() == name) {
-                        let reference = Reference::numeric(&numbers(matrix, feature, rows)?, BINS)?;
-                        inputs.push(input(&feature.name, feature.value.as_ref(), reference));
-                    }
+                    let chosen = features.iter().filter(|f| f.class == Class::Share && f.column() == name);
+                    chosen.map(|f| Ok(input(&f.name, f.value.as_ref(), numeric(f)?))).collect()
                 }
             }
-        }
-        let positives = rows.iter().filter(|row| labels[**row]).count();
-        let base_rate = positives as f64 / rows.len().max(1) as f64;
+        };
+        let inputs: Vec<Vec<Input>> =
+            threads::on(threads, || columns.into_par_iter().enumerate().map(of).collect::<Result<_>>())??;
+        let inputs = inputs.into_iter().flatten().collect();
         Ok(Baseline { rows: rows.len() as u64, base_rate, probabilities: None, inputs })
     }
 

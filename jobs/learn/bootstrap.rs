@@ -15,6 +15,7 @@
 
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::metrics::{Metric, Metrics};
@@ -142,7 +143,7 @@ pub fn intervals(sample: &Sample<'_>, scores: &[f64], plan: Plan, threads: usize
     check(sample, plan)?;
     let (mut model, threshold) = (Scored::new(sample, scores)?, sample.threshold);
     let whole = model.metrics(threshold, None);
-    let drawn = repeat(sample.clusters, plan, threads, move |counts| model.metrics(threshold, Some(counts)));
+    let drawn = repeat(sample.clusters, plan, threads, move |counts| model.metrics(threshold, Some(counts)))?;
     let (low, high) = percentiles(&whole, &drawn, plan.confidence);
     Ok(Intervals { plan, low, high })
 }
@@ -164,7 +165,7 @@ pub fn paired_differences(
         Metrics::from_fn(|metric| Some(a.get(metric)? - b.get(metric)?))
     };
     let difference = of(None);
-    let drawn = repeat(sample.clusters, plan, threads, move |counts| of(Some(counts)));
+    let drawn = repeat(sample.clusters, plan, threads, move |counts| of(Some(counts)))?;
     let (low, high) = percentiles(&difference, &drawn, plan.confidence);
     Ok(Differences { plan, difference, low, high })
 }
@@ -251,23 +252,17 @@ fn repeat(
     clusters: &Clusters,
     plan: Plan,
     threads: usize,
-    f: impl FnMut(&[u32]) -> Metrics + Clone + Send,
-) -> Vec<Metrics> {
-    let mut drawn = vec![Metrics::default(); plan.repetitions as usize];
-    let share = drawn.len().div_ceil(threads.max(1)).max(1);
-    std::thread::scope(|scope| {
-        for (repetition, share) in (0..).step_by(share).zip(drawn.chunks_mut(share)) {
-            let mut f = f.clone();
-            scope.spawn(move || {
-                let mut counts = vec![0u32; clusters.count as usize];
-                for (repetition, metrics) in (repetition..).zip(share) {
-                    draw(plan.seed, repetition, &mut counts);
-                    *metrics = f(&counts);
-                }
-            });
-        }
-    });
-    drawn
+    f: impl FnMut(&[u32]) -> Metrics + Clone + Send + Sync,
+) -> Result<Vec<Metrics>> {
+    let own = || (f.clone(), vec![0u32; clusters.count as usize]);
+    super::threads::on(threads, || {
+        let repetitions = (0..plan.repetitions).into_par_iter();
+        let drawn = repetitions.map_init(own, |(f, counts), repetition| {
+            draw(plan.seed, repetition, counts);
+            f(counts)
+        });
+        drawn.collect()
+    })
 }
 
 /// Draws as many clusters as there are, with replacement: a multinomial number for each.

@@ -23,9 +23,11 @@ use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lightgbm3_sys as sys;
+use rayon::prelude::*;
 
 use super::matrix::View;
 use super::shares::breaks_names;
+use super::threads;
 use crate::error::{Context, Error, Result};
 
 /// The version of the C++ library inside `lightgbm3-sys`.
@@ -148,7 +150,7 @@ impl<'s> Dataset<'s> {
         let categorical: Vec<usize> = (0..names.len()).filter(|i| view.features()[*i].is_category()).collect();
         let config = settings.config(&categorical)?;
         let total = c_len(view.len(), "rows")?;
-        let mut sample = Sample::of(view, total, &config)?;
+        let mut sample = Sample::of(view, total, &config, settings.threads)?;
         let mut handle = null_mut();
         // SAFETY: one pointer and one length per column, each pointing at that many values; all outlive the call.
         check(unsafe {
@@ -284,7 +286,7 @@ struct Sample {
 }
 
 impl Sample {
-    fn of(view: &View, total: i32, config: &CStr) -> Result<Sample> {
+    fn of(view: &View, total: i32, config: &CStr, threads: i32) -> Result<Sample> {
         let mut count = 0;
         // SAFETY: plain numbers and a zero-terminated text.
         check(unsafe { sys::LGBM_GetSampleCount(total, config.as_ptr(), &mut count) })?;
@@ -294,26 +296,36 @@ impl Sample {
         check(unsafe { sys::LGBM_SampleIndices(total, config.as_ptr(), indices.as_mut_ptr().cast(), &mut written) })?;
         indices.truncate(usize::try_from(written).unwrap_or(0));
         let rows = view.rows_at(indices.iter().filter_map(|i| usize::try_from(*i).ok()));
-        let width = view.features().len();
-        let mut sample = Sample { values: vec![vec![]; width], positions: vec![vec![]; width], rows: rows.len() };
-        view.with_rows(&rows).for_each_block(BLOCK_CELLS, |first, block| {
-            for (row, numbers) in (first..).zip(block.chunks_exact(width)) {
-                let position = c_len(row, "rows")?;
-                for (column, number) in numbers.iter().enumerate() {
-                    if number.abs() > ZERO || number.is_nan() {
-                        sample.values[column].push(*number);
-                        sample.positions[column].push(position);
-                    }
-                }
-            }
-            Ok(())
-        })?;
-        Ok(sample)
+        c_len(rows.len(), "rows")?;
+        let view = view.with_rows(&rows);
+        let columns = threads::on(usize::try_from(threads).unwrap_or(0), || {
+            let columns = (0..view.features().len()).into_par_iter();
+            columns.map(|column| nonzero(&view.column(column))).collect::<Result<Vec<_>>>()
+        })??;
+        let (values, positions) = columns.into_iter().unzip();
+        Ok(Sample { values, positions, rows: rows.len() })
     }
 
     fn lengths(&self) -> Result<Vec<c_int>> {
         self.values.iter().map(|values| c_len(values.len(), "rows")).collect()
     }
+}
+
+/// The numbers of a single column that are not zero, and their positions.
+fn nonzero(column: &View) -> Result<(Vec<f64>, Vec<c_int>)> {
+    let (mut values, mut positions) = (Vec::new(), Vec::new());
+    column.for_each_block(usize::MAX, |_, numbers| {
+        let is_nonzero = |number: &f64| number.abs() > ZERO || number.is_nan();
+        let count = numbers.iter().filter(|number| is_nonzero(number)).count();
+        values.reserve_exact(count);
+        positions.reserve_exact(count);
+        for (position, number) in (0..).zip(numbers).filter(|(_, number)| is_nonzero(number)) {
+            values.push(*number);
+            positions.push(position);
+        }
+        Ok(())
+    })?;
+    Ok((values, positions))
 }
 
 /// LightGBM's kZeroThreshold: what lies within is zero.

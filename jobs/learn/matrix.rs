@@ -277,6 +277,13 @@ impl<'a> View<'a> {
         View { columns: self.columns.clone(), rows, ..*self }
     }
 
+    /// One column of it.
+    pub fn column(&self, index: usize) -> View<'a> {
+        let one = index..index + 1;
+        let known = self.known.get(one.clone()).unwrap_or_default();
+        View { features: &self.features[one.clone()], known, columns: self.columns[one].to_vec(), ..*self }
+    }
+
     fn fill(&self, rows: &[usize], block: &mut [f64]) {
         let width = self.features.len();
         let mut done = 0;
@@ -551,6 +558,14 @@ mod tests {
             }).collect();
             prop_assert_eq!(got.len(), expected.len());
             prop_assert!(got.iter().zip(&expected).all(|(g, e)| g == e || (g.is_nan() && e.is_nan())));
+            let view = matrix.view(&features, &rows).unwrap();
+            for column in 0..2 {
+                let mut alone = Vec::new();
+                view.column(column).for_each_block(cells, |_, block| Ok(alone.extend_from_slice(block))).unwrap();
+                let of_all = expected.iter().skip(column).step_by(2);
+                prop_assert!(alone.len() == rows.len());
+                prop_assert!(alone.iter().zip(of_all).all(|(a, e)| a == e || (a.is_nan() && e.is_nan())));
+            }
         }
     }
 }

@@ -40,4 +40,5 @@ pub mod search;
 pub mod shares;
 pub mod split;
 pub mod stability;
+pub mod threads;
 pub mod train;

@@ -214,7 +214,8 @@ async fn files(job: &Job, model: &Model, inputs: &[Input], fitted: &Fitted) -> R
     files.extend(artifact.to_files()?);
     if let Some(people) = baseline::sample(job, model, inputs).await? {
         let scorer = Scorer::new(&artifact, job.threads())?;
-        let population = tokio::task::block_in_place(|| baseline::of_population(&artifact, &people, &scorer))?;
+        let population =
+            tokio::task::block_in_place(|| baseline::of_population(&artifact, &people, &scorer, job.threads()))?;
         files.push((baseline::FILE.to_string(), serde_json::to_vec_pretty(&population)?));
     }
     let bytes: u64 = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();

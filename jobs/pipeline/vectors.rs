@@ -164,20 +164,23 @@ async fn in_row_order(mut stream: SendableRecordBatchStream, wanted: &[&str], ro
 /// The stored features of tonight that `inputs` are of, pinned.
 ///
 /// # Errors
-/// `Data` if some are not in the lake yet.
+/// `Data` if some are not in the lake yet: the table of a group, or a feature that its definition has had since.
 pub async fn pin_stored(job: &Job, inputs: &[Input]) -> Result<Pins> {
     let mut pins = Pins::default();
-    for path in inputs.iter().map(stored_path) {
-        if pins.0.contains_key(&path) {
-            continue;
-        }
-        let snapshot = job.lake.snapshot(&path).await?;
-        let tonight = snapshot.filter(|snapshot| snapshot.partitions().contains_key(&job.date.to_string()));
-        let snapshot = tonight.ok_or_else(|| {
+    for input in inputs {
+        let path = stored_path(input);
+        let missing = |what: &str| {
             let help = format!("run `scorehouse features --date {}` first", job.date);
-            Error::data(format!("{path} of {} is not in the lake yet\n  help: {help}", job.date))
-        })?;
-        pins.0.insert(path, snapshot);
+            Error::data(format!("{what} of {} is not in the lake yet\n  help: {help}", job.date))
+        };
+        if !pins.0.contains_key(&path) {
+            let snapshot = job.lake.snapshot(&path).await?;
+            let tonight = snapshot.filter(|snapshot| snapshot.partitions().contains_key(&job.date.to_string()));
+            pins.0.insert(path.clone(), tonight.ok_or_else(|| missing(&path))?);
+        }
+        if pins.get(&path)?.schema().index_of(&input.feature).is_err() {
+            return Err(missing(&format!("feature {} in {path}", input.name())));
+        }
     }
     pins.enter(&job.ledger);
     Ok(pins)

@@ -17,6 +17,18 @@ validation: {kind: time, test: 15d}
 decisions: [{action: ask, below: 0.3}, {action: leave}]
 ";
 
+const REASONS: &str = "\
+reasons:
+  count: 2
+  groups:
+    payments: {code: P1, sentence: Pays often., inputs: [\"pays.payments*\"]}
+    amounts: {code: P2, sentence: Pays much., inputs: [\"pays.*\", spine.amount]}
+";
+
+const FAIRNESS: &str = "\
+fairness: {groups: {habit: \"case when pays.payments_30d > 8 then 'often' else 'seldom' end\"}, min_rows: 1}
+";
+
 /// 40 users over February and March: some pay daily, some now and then.
 pub fn world(model: &str) -> World {
     let world = small::world();
@@ -70,7 +82,11 @@ fn every_head_trains_scores_and_keeps_its_artifact() {
     for (name, head) in heads {
         // Long enough for some of everybody's payments to be followed by one.
         let model = MODEL.replace("model: again", &format!("model: {name}")).replace("horizon: 2d", "horizon: 4d");
-        world.write(&format!("models/{name}.yaml"), &model.replace(old, &format!("head: {head}")));
+        let reasons = if name == "mlp" { "" } else { REASONS };
+        world.write(
+            &format!("models/{name}.yaml"),
+            &(model.replace(old, &format!("head: {head}")) + reasons + FAIRNESS),
+        );
     }
     let night = world.job("nightly", NIGHT).ok();
     for (name, _) in heads {
@@ -87,7 +103,44 @@ fn every_head_trains_scores_and_keeps_its_artifact() {
         let (low, high) = (rows[0]["low"].as_f64().unwrap(), rows[0]["high"].as_f64().unwrap());
         assert!(0.0 <= low && low < high && high <= 1.0, "{name}: {low} {high}");
         assert!(line["table"].as_str().unwrap().ends_with(rows[0]["version"].as_str().unwrap()), "{name}");
+        let treated = world.query(&format!("select \"group\", rows from fairness.{name} order by 1"));
+        assert_eq!(treated.len(), 2, "{name}: {treated:?}");
+        assert_eq!(treated.iter().map(|group| group["rows"].as_i64().unwrap()).sum::<i64>(), 40, "{name}");
+        if name != "mlp" {
+            // All inputs are of the two groups. Who has neither reason has nothing that raises the margin above where
+            // every row starts, and who has both has nothing that lowers it.
+            let margin =
+                |count: usize| format!("case when coalesce(cardinality(reason_codes), 0) = {count} then margin end");
+            let rows = world.query(&format!(
+                "select max({}) neither, min({}) both, count(distinct reason_codes) kinds from scores.{name}",
+                margin(0),
+                margin(2)
+            ));
+            assert!(rows[0]["kinds"].as_i64().unwrap() > 1, "{name}: {rows:?}");
+            if let (Some(neither), Some(both)) = (rows[0]["neither"].as_f64(), rows[0]["both"].as_f64()) {
+                assert!(neither <= both, "{name}: {rows:?}");
+            }
+        }
     }
+}
+
+/// A feature that came after the night's features were computed: `train` goes without the night's population, and
+/// `score` says what to run.
+#[test]
+fn a_feature_added_after_the_features_of_the_night_is_asked_for() {
+    let world = world(&MODEL.replace("horizon: 2d", "horizon: 4d"));
+    let added = small::FEATURES.replace("derived:\n", "derived:\n  twice: 2 * payments_30d\n");
+    world.write("features/pays.yaml", &added);
+    world.job("train", NIGHT).ok();
+    world.job("gate", NIGHT).refuses(
+        3,
+        &[
+            "feature pays.twice in features/pays of 2024-03-31 is not in the lake yet",
+            "help: run `scorehouse features --date 2024-03-31` first",
+        ],
+    );
+    world.job("nightly", NIGHT).ok();
+    assert_eq!(world.query("select count(*) n from scores.again")[0]["n"], 40);
 }
 
 #[test]

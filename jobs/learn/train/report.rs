@@ -94,8 +94,14 @@ impl Report {
 const REPETITIONS: u32 = 500;
 const CONFIDENCE: f64 = 0.95;
 
+/// Rows that trained whose metrics are told: enough to see a model that learned them by heart.
+const MEASURED: usize = 20_000;
+
+/// Rows that trained whose inputs later nights are compared with.
+const DESCRIBED: usize = 50_000;
+
 /// Rows whose contributions are summarised.
-const EXPLAINED: usize = 2000;
+const EXPLAINED: usize = 1000;
 
 const HISTOGRAM_BINS: usize = 50;
 
@@ -116,20 +122,28 @@ impl<'a, 'b> Findings<'a, 'b> {
         Findings { fitter, plan, trained: trained.to_vec(), report, predictions: Vec::new() }
     }
 
-    /// What was said of the rows of a part.
+    /// What a model says of the rows that trained it.
+    pub fn trained(&mut self, one: &One, calibrator: &Calibrator) -> Result<()> {
+        self.summary(Part::Train.name(), &self.trained.clone());
+        let rows = self.some_of(&self.trained, MEASURED);
+        let said = self.fitter.said(one, &rows)?;
+        let evaluations = self.evaluate(Part::Train, &rows, &said.calibrated(calibrator))?;
+        self.report.evaluations.extend(evaluations);
+        Ok(())
+    }
+
+    /// What was said of the rows of another part.
     pub fn part(&mut self, part: Part, rows: &[usize], said: &Said, probabilities: &[f64]) -> Result<()> {
         self.summary(part.name(), rows);
         let evaluations = self.evaluate(part, rows, probabilities)?;
         self.report.evaluations.extend(evaluations);
-        if part != Part::Train {
-            self.predictions.extend(rows.iter().enumerate().map(|(at, &row)| OutOfSample {
-                row,
-                part,
-                margin: said.margins[at],
-                uncalibrated: said.probabilities[at],
-                probability: probabilities[at],
-            }));
-        }
+        self.predictions.extend(rows.iter().enumerate().map(|(at, &row)| OutOfSample {
+            row,
+            part,
+            margin: said.margins[at],
+            uncalibrated: said.probabilities[at],
+            probability: probabilities[at],
+        }));
         Ok(())
     }
 
@@ -178,16 +192,22 @@ impl<'a, 'b> Findings<'a, 'b> {
         Ok(all)
     }
 
+    /// At most so many of `rows`, in order: the same for the same seed.
+    fn some_of(&self, rows: &[usize], most: usize) -> Vec<usize> {
+        let mut rng = ChaCha8Rng::seed_from_u64(u64::from(self.fitter.request.seed));
+        let drawn = sample(&mut rng, rows.len(), most.min(rows.len()));
+        let mut chosen: Vec<usize> = drawn.into_iter().map(|at| rows[at]).collect();
+        chosen.sort_unstable();
+        chosen
+    }
+
     /// What the inputs of a model contribute to a sample of `rows`.
     pub fn explain(&mut self, one: &One, rows: &[usize]) -> Result<()> {
         let request = self.fitter.request;
         if !request.head.explains() {
             return Ok(());
         }
-        let mut rng = ChaCha8Rng::seed_from_u64(u64::from(request.seed));
-        let mut chosen: Vec<usize> =
-            sample(&mut rng, rows.len(), EXPLAINED.min(rows.len())).into_iter().map(|at| rows[at]).collect();
-        chosen.sort_unstable();
+        let chosen = self.some_of(rows, EXPLAINED);
         let names: Vec<&str> = one.inputs.features.iter().map(|feature| feature.column()).collect();
         let mut columns: Vec<&str> = names.clone();
         columns.dedup();
@@ -249,7 +269,10 @@ impl<'a, 'b> Findings<'a, 'b> {
                 after: curves.reliability.clone(),
             });
         }
-        let mut baseline = Baseline::of(request.matrix, &one.inputs.features, &self.trained, request.labels)?;
+        let positives = self.trained.iter().filter(|row| request.labels[**row]).count();
+        let base_rate = positives as f64 / self.trained.len().max(1) as f64;
+        let described = self.some_of(&self.trained, DESCRIBED);
+        let mut baseline = Baseline::of(request.matrix, &one.inputs.features, &described, base_rate, request.threads)?;
         baseline.probabilities = Some(Reference::numeric(&probabilities, BINS)?);
         let constant = probabilities.windows(2).all(|pair| pair[0] == pair[1]);
         self.report.importances = importances(&one);
@@ -280,15 +303,20 @@ impl<'a, 'b> Findings<'a, 'b> {
             );
         } else if constant {
             warnings.push("the model gives every row out of sample the same probability".to_string());
-        } else if one.learned.rounds == request.rounds && request.early_stopping.is_some() && stops(request.head) {
-            warnings
-                .push(format!("all {} rounds were used before the loss stopped falling; allow more", request.rounds));
+        } else if one.learned.rounds == request.rounds {
+            let all = format!("all {} rounds were used before the loss stopped falling; allow more", request.rounds);
+            match request.head {
+                HeadKind::Logistic | HeadKind::LinearSvm => warnings.push(all + ", or a larger `tol`"),
+                head if stops(head) && request.early_stopping.is_some() => warnings.push(all),
+                _ => {}
+            }
         }
         let still: Vec<&str> = baseline.inputs.iter().filter(|i| i.is_constant()).map(|i| i.feature.as_str()).collect();
         if !still.is_empty() {
             warnings.push(format!(
-                "inputs that have one value or none in the training rows tell nothing: {}; they stay inputs, and a \
+                "inputs that have one value or none in {} training rows tell nothing: {}; they stay inputs, and a \
                  value they take later is scored unlearned",
+                baseline.rows,
                 still.join(", ")
             ));
         }

@@ -13,6 +13,8 @@ struct Made {
     one: One,
     calibrator: Calibrator,
     calibrating: Vec<usize>,
+    /// Of the rows that calibrate.
+    said: Said,
     trained: Vec<usize>,
     stopped: Vec<usize>,
 }
@@ -24,17 +26,15 @@ impl Fitter<'_> {
         let made = self.make(&parts, "time")?;
         let (told, tested) = (self.told(&made.trained), self.told(&parts.test));
         let mut findings = Findings::new(self, &told);
-        let rows = [
-            (Part::Train, &told),
-            (Part::Valid, &made.stopped),
-            (Part::Calibration, &made.calibrating),
-            (Part::Test, &tested),
+        findings.trained(&made.one, &made.calibrator)?;
+        let parts_said = [
+            (Part::Valid, &made.stopped, self.said(&made.one, &made.stopped)?),
+            (Part::Calibration, &made.calibrating, made.said),
+            (Part::Test, &tested, self.said(&made.one, &tested)?),
         ];
-        for (part, rows) in rows {
+        for (part, rows, said) in parts_said {
             if !rows.is_empty() {
-                let said = self.said(&made.one, rows)?;
-                let probabilities = said.calibrated(&made.calibrator);
-                findings.part(part, rows, &said, &probabilities)?;
+                findings.part(part, rows, &said, &said.calibrated(&made.calibrator))?;
             }
         }
         findings.dropped(&parts.dropped);
@@ -64,12 +64,10 @@ impl Fitter<'_> {
         let (made, test) = last.ok_or_else(|| Error::internal("a rolling origin without folds"))?;
         let told = self.told(&made.trained);
         let mut findings = Findings::new(self, &told);
-        for (part, rows) in [(Part::Train, &told), (Part::Calibration, &made.calibrating)] {
-            if !rows.is_empty() {
-                let said = self.said(&made.one, rows)?;
-                let probabilities = said.calibrated(&made.calibrator);
-                findings.part(part, rows, &said, &probabilities)?;
-            }
+        findings.trained(&made.one, &made.calibrator)?;
+        if !made.calibrating.is_empty() {
+            let calibrated = made.said.calibrated(&made.calibrator);
+            findings.part(Part::Calibration, &made.calibrating, &made.said, &calibrated)?;
         }
         findings.part(Part::Test, &tested, &all, &probabilities)?;
         findings.report.parts.extend(folds);
@@ -93,11 +91,12 @@ impl Fitter<'_> {
             true if parts.valid.is_empty() => self.train_fold(&trained, salt)?,
             true => self.train(&trained, &[], request.rounds, &mut |_, _| true)?,
         };
+        let said = self.said(&one, &calibrating)?;
         let calibrator = match calibrating.is_empty() {
             true => Calibrator::None,
-            false => self.calibrator(&self.said(&one, &calibrating)?, &calibrating)?,
+            false => self.calibrator(&said, &calibrating)?,
         };
-        Ok(Made { one, calibrator, calibrating, trained, stopped })
+        Ok(Made { one, calibrator, calibrating, said, trained, stopped })
     }
 
     /// Rows of entities that calibrate, and the rest; none where nothing is calibrated.

@@ -29,11 +29,10 @@ pub fn read(bytes: &[u8]) -> Result<Baseline> {
 }
 
 /// The people of a night as a version sees them. The base rate is that of the training rows: of people nobody knows it.
-pub fn of_population(artifact: &Artifact, people: &RecordBatch, scorer: &Scorer) -> Result<Baseline> {
+pub fn of_population(artifact: &Artifact, people: &RecordBatch, scorer: &Scorer, threads: usize) -> Result<Baseline> {
     let matrix = Matrix::from_batches(&people.schema(), std::slice::from_ref(people), scorer.feature_names())?;
     let rows: Vec<usize> = (0..people.num_rows()).collect();
-    let mut baseline = Baseline::of(&matrix, &artifact.features, &rows, &vec![false; rows.len()])?;
-    baseline.base_rate = artifact.baseline.base_rate;
+    let mut baseline = Baseline::of(&matrix, &artifact.features, &rows, artifact.baseline.base_rate, threads)?;
     baseline.probabilities = Some(Reference::numeric(&scorer.score(people)?, BINS)?);
     Ok(baseline)
 }

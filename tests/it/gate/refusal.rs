@@ -107,15 +107,16 @@ fn a_floor_is_not_reached() {
 
 #[test]
 fn a_model_that_says_the_same_of_everybody_is_refused() {
-    let text = model(GOOD, &[], "").replace("min_data_in_leaf: 20", "min_data_in_leaf: 100000");
-    let (_, verdict) = refused(&text, &["distinct_scores"]);
-    assert!(
-        verdict["checks"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|c| c["note"].as_str().unwrap().contains("the same of everybody"))
-    );
+    let trees = model(GOOD, &[], "").replace("min_data_in_leaf: 20", "min_data_in_leaf: 100000");
+    let head = trees.lines().find(|line| line.starts_with("head:")).unwrap();
+    // So strong a penalty that no weight is worth its price.
+    let linear = trees.replace(head, "head: {kind: logistic, params: {C: 0.000001, penalty: l1}}");
+    for text in [trees, linear] {
+        let (_, verdict) = refused(&text, &["distinct_scores"]);
+        let notes: Vec<&str> =
+            verdict["checks"].as_array().unwrap().iter().map(|check| check["note"].as_str().unwrap()).collect();
+        assert!(notes.iter().any(|note| note.contains("the same of everybody")), "{notes:?}");
+    }
 }
 
 #[test]

@@ -176,6 +176,21 @@ fn a_row_of_weight_two_is_two_rows_and_of_weight_zero_none() {
 }
 
 #[test]
+fn a_linear_head_that_ran_out_of_steps_says_so() {
+    let fixture = fixture::rows(1200, 38);
+    let (matrix, none) = (matrix(&fixture), BTreeMap::new());
+    let platt = calibrated(CalibrationKind::Platt);
+    for (head, rounds, told) in
+        [(HeadKind::Logistic, 2, true), (HeadKind::LinearSvm, 2, true), (HeadKind::Logistic, 300, false)]
+    {
+        let base = FitRequest { calibration: &platt, ..request(&fixture, &matrix, &none, &[]) };
+        let fitted = fit(&FitRequest { rounds, ..of(head, base, &none) }).unwrap();
+        let warns = fitted.report.warnings.iter().any(|warning| warning.contains("larger `tol`"));
+        assert_eq!(warns, told, "{head:?}, {rounds} rounds: {:?}", fitted.report.warnings);
+    }
+}
+
+#[test]
 fn weights_that_are_none_are_refused_with_the_entity() {
     let fixture = fixture::rows(400, 37);
     let (matrix, none) = (matrix(&fixture), BTreeMap::new());
