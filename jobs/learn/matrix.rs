@@ -561,7 +561,11 @@ mod tests {
             let view = matrix.view(&features, &rows).unwrap();
             for column in 0..2 {
                 let mut alone = Vec::new();
-                view.column(column).for_each_block(cells, |_, block| Ok(alone.extend_from_slice(block))).unwrap();
+                let mut keep = |_, block: &[f64]| {
+                    alone.extend_from_slice(block);
+                    Ok(())
+                };
+                view.column(column).for_each_block(cells, &mut keep).unwrap();
                 let of_all = expected.iter().skip(column).step_by(2);
                 prop_assert!(alone.len() == rows.len());
                 prop_assert!(alone.iter().zip(of_all).all(|(a, e)| a == e || (a.is_nan() && e.is_nan())));

@@ -311,8 +311,8 @@ mod tests {
         let fixture = fixture::rows(3000, 16);
         let none = BTreeMap::new();
         let json = |text: &str| serde_json::from_str(text).unwrap();
-        let sparse = [("C", json("0.05")), ("penalty", json("\"l1\"")), ("transform", json("\"saturating\""))];
-        let sparse = BTreeMap::from(sparse.map(|(name, value)| (name.to_string(), value)));
+        let sparse = [("C", "0.05"), ("penalty", "\"l1\""), ("transform", "\"saturating\""), ("tol", "1e-8")];
+        let sparse = BTreeMap::from(sparse.map(|(name, value)| (name.to_string(), json(value))));
         for (name, head, params) in [
             ("lightgbm", HeadKind::Lightgbm, &none),
             ("random_forest", HeadKind::RandomForest, &none),
