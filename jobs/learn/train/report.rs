@@ -124,7 +124,7 @@ impl<'a, 'b> Findings<'a, 'b> {
 
     /// What a model says of the rows that trained it.
     pub fn trained(&mut self, one: &One, calibrator: &Calibrator) -> Result<()> {
-        self.summary(Part::Train.name(), &self.trained.clone());
+        self.report.parts.push(self.summary(Part::Train.name(), &self.trained));
         let rows = self.some_of(&self.trained, MEASURED);
         let said = self.fitter.said(one, &rows)?;
         let evaluations = self.evaluate(Part::Train, &rows, &said.calibrated(calibrator))?;
@@ -134,7 +134,7 @@ impl<'a, 'b> Findings<'a, 'b> {
 
     /// What was said of the rows of another part.
     pub fn part(&mut self, part: Part, rows: &[usize], said: &Said, probabilities: &[f64]) -> Result<()> {
-        self.summary(part.name(), rows);
+        self.report.parts.push(self.summary(part.name(), rows));
         let evaluations = self.evaluate(part, rows, probabilities)?;
         self.report.evaluations.extend(evaluations);
         self.predictions.extend(rows.iter().enumerate().map(|(at, &row)| OutOfSample {
@@ -150,19 +150,18 @@ impl<'a, 'b> Findings<'a, 'b> {
     /// Out-of-fold predictions, averaged over seeds, with the evaluations of each seed.
     pub fn out_of_fold(&mut self, predictions: Vec<OutOfSample>, seeded: &[Vec<Evaluation>]) -> Result<()> {
         let rows: Vec<usize> = predictions.iter().map(|p| p.row).collect();
-        self.summary(Part::OutOfFold.name(), &rows);
+        self.report.parts.push(self.summary(Part::OutOfFold.name(), &rows));
         self.report.evaluations = evaluate::over_seeds(seeded);
         self.predictions = predictions;
         Ok(())
     }
 
     pub fn dropped(&mut self, rows: &[usize]) {
-        self.summary("dropped", rows);
+        self.report.parts.push(self.summary("dropped", rows));
     }
 
-    fn summary(&mut self, part: &str, rows: &[usize]) {
-        let request = self.fitter.request;
-        self.report.parts.push(PartSummary::of(part, rows, request.labels, request.as_of));
+    fn summary(&self, part: &str, rows: &[usize]) -> PartSummary {
+        PartSummary::of(part, rows, self.fitter.request.labels, self.fitter.request.as_of)
     }
 
     /// Metrics by segment, with intervals where the rows are out of sample.
