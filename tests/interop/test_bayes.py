@@ -30,10 +30,15 @@ def auc(labels: pl.Series, scores: pl.Series) -> float:
     return (ranks - positives * (positives + 1) / 2) / (positives * negatives)
 
 
+def read(model: str, truth: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of a training, and the truth of all decisions."""
+    files = Path(os.environ["SCOREHOUSE_RAW"]) / truth / "**/*.parquet"
+    return pl.read_delta(str(lake() / "training_sets" / model)), pl.read_parquet(files, hive_partitioning=False)
+
+
 def distance(model: str, truth: str, key: str) -> dict[str, float]:
-    raw = Path(os.environ["SCOREHOUSE_RAW"])
-    tested = pl.read_delta(str(lake() / "training_sets" / model)).filter(pl.col("part") == "test")
-    best = pl.read_parquet(raw / truth / "**/*.parquet", hive_partitioning=False)
+    trained, best = read(model, truth)
+    tested = trained.filter(pl.col("part") == "test")
     rows = tested.select(key, "label", "probability").join(best.select(key, "label", "p_full", "p_aggregates"), on=key)
     assert len(rows) == len(tested) > 100, "every tested decision has its truth"
     assert (rows["label"].cast(pl.Int32) == rows["label_right"]).mean() > 0.995, "labels come out of the events"
@@ -66,8 +71,7 @@ def carried(model: str, truth: str, key: str) -> dict[str, float]:
     def saturating(x: np.ndarray) -> np.ndarray:
         return np.hstack([x, np.tanh(x), np.tanh(2 * x)])
 
-    trained = pl.read_delta(str(lake() / "training_sets" / model))
-    best = pl.read_parquet(Path(os.environ["SCOREHOUSE_RAW"]) / truth / "**/*.parquet", hive_partitioning=False)
+    trained, best = read(model, truth)
     rows = trained.join(best.select(key, "p_aggregates", outcome="label"), on=key).sort(key)
     numbers = [name for name in rows.columns if "__" in name and rows[name].dtype.is_numeric()]
     inputs = rows.select(pl.col(numbers).cast(pl.Float32)).to_numpy()

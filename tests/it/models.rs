@@ -126,7 +126,7 @@ fn every_head_trains_scores_and_keeps_its_artifact() {
 }
 
 /// A feature that came after the night's features were computed: `train` goes without the night's population, and
-/// `score` says what to run.
+/// `gate` says what to run.
 #[test]
 fn a_feature_added_after_the_features_of_the_night_is_asked_for() {
     let everybody =
