@@ -15,10 +15,12 @@
 //! once more, given the weights, without a penalty. The minimum is unique, so there is nothing to stop early and no
 //! seed to matter. A column's contribution to a row is w·(x − mean).
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::super::exact;
 use super::super::matrix::View;
+use super::super::threads;
 use super::dense::{Dense, Shape, Standard, sigmoid, softplus};
 use super::minimise::{self, Smooth};
 use super::{Body, Head, Learned, Margins, Params, Task, Watch};
@@ -116,15 +118,19 @@ impl Head for Learner<'_> {
         let total: f64 = rows.weights.iter().sum();
         let penalty = 1.0 / (self.params.number("C").unwrap_or(1.0) * total);
         let (l1, l2) = if is_l1 { (penalty, 0.0) } else { (0.0, penalty) };
-        let objective = Objective { loss: self.loss, l2, total, rows: &rows, threads: task.threads };
+        let objective = Objective { loss: self.loss, l2, total, rows: &rows };
         // Where weights come to rest at zero, OWL-QN takes twice the steps for digits that no probability shows.
         let tolerance = self.params.number("tol").unwrap_or(if is_l1 { 1e-5 } else { 1e-8 });
-        let (mut found, rounds) = minimise::lbfgs(&objective, vec![0.0; rows.width + 1], l1, task.rounds, tolerance)?;
-        if is_l1 {
-            let given = Given { objective: &objective, weights: &found[..rows.width] };
-            let (intercept, _) = minimise::lbfgs(&given, vec![found[rows.width]], 0.0, task.rounds, tolerance)?;
-            found[rows.width] = intercept[0];
-        }
+        let start = vec![0.0; rows.width + 1];
+        let (found, rounds) = threads::on(task.threads, || -> Result<_> {
+            let (mut found, rounds) = minimise::lbfgs(&objective, start, l1, task.rounds, tolerance)?;
+            if is_l1 {
+                let given = Given { objective: &objective, weights: &found[..rows.width] };
+                let (intercept, _) = minimise::lbfgs(&given, vec![found[rows.width]], 0.0, task.rounds, tolerance)?;
+                found[rows.width] = intercept[0];
+            }
+            Ok((found, rounds))
+        })??;
         let (weights, intercept) = (found[..rows.width].to_vec(), found[rows.width]);
         let mut importances = vec![(0.0, 0.0); inputs.check().unwrap_or(0)];
         for (column, weight) in weights.iter().enumerate() {
@@ -157,7 +163,6 @@ struct Objective<'a> {
     l2: f64,
     total: f64,
     rows: &'a Dense,
-    threads: usize,
 }
 
 impl Smooth for Objective<'_> {
@@ -165,7 +170,7 @@ impl Smooth for Objective<'_> {
         let width = self.rows.width;
         let weights = &at[..width];
         let chunks = self.rows.rows().div_ceil(CHUNK);
-        let parts = in_order(chunks, self.threads, |chunk| self.part(chunk, at));
+        let parts: Vec<_> = (0..chunks).into_par_iter().map(|chunk| self.part(chunk, at)).collect();
         let mut value = weights.iter().map(|w| w * w).sum::<f64>() / 2.0 * self.l2;
         let mut gradient: Vec<f64> = weights.iter().map(|w| w * self.l2).chain([0.0]).collect();
         for (loss, part) in parts {
@@ -205,21 +210,4 @@ impl Objective<'_> {
         }
         (sum, gradient)
     }
-}
-
-/// The results of `f` for 0 to `count` − 1 in this order, made by some threads.
-fn in_order<T: Send>(count: usize, threads: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let threads = threads.clamp(1, count.max(1));
-    if threads == 1 {
-        return (0..count).map(f).collect();
-    }
-    let mut out: Vec<Option<T>> = (0..count).map(|_| None).collect();
-    std::thread::scope(|scope| {
-        for part in out.chunks_mut(count.div_ceil(threads)).enumerate() {
-            let (f, (number, part)) = (&f, part);
-            let first = number * count.div_ceil(threads);
-            scope.spawn(move || part.iter_mut().enumerate().for_each(|(index, out)| *out = Some(f(first + index))));
-        }
-    });
-    out.into_iter().flatten().collect()
 }
