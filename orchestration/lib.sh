@@ -28,11 +28,19 @@ private() {
     printf '%s\n' "$*" >"$home/installed.txt"
 }
 
-# free_ports N: so many ports of this machine that nobody listens on, all held until the last is known.
+# free_ports N: so many ports of this machine that nobody listens on, all held until the last is known. They lie below
+# those that the system gives to outgoing connections, or one of these could take a port before its server does.
 free_ports() {
-    python3 -c 'import socket, sys
-held = [socket.socket() for _ in range(int(sys.argv[1]))]
-[s.bind(("127.0.0.1", 0)) for s in held]
+    python3 -c 'import pathlib, random, socket, sys
+given = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range")
+end = int(given.read_text().split()[0]) if given.exists() else 32768
+held = []
+while len(held) < int(sys.argv[1]):
+    held.append(socket.socket())
+    try:
+        held[-1].bind(("127.0.0.1", random.randrange(10240, end) if end > 20480 else 0))
+    except OSError:
+        held.pop().close()
 print(*(s.getsockname()[1] for s in held))' "$1"
 }
 

