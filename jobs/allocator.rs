@@ -2,7 +2,9 @@
 //!
 //! A night's plans allocate and free columns of some hundred kilobytes, gigabytes in all. An allocator that gives their
 //! pages back at once has them cleared again by the kernel a moment later, which took a third of a large snapshot's
-//! time. So pages are kept for a second before they go back, and large ones are asked for where there are any.
+//! time. So pages are kept for a second before they go back, and large ones are asked for where there are any. What C
+//! and C++ allocate comes from here too (the feature `override`): of the kernel's share of a training that was more than
+//! half.
 
 use libmimalloc_sys::{mi_option_large_os_pages, mi_option_set, mi_option_set_enabled, mi_option_t};
 

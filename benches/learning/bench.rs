@@ -114,17 +114,24 @@ pub fn score(asked: &Learning) -> Result<(), Failure> {
         })
         .collect::<Result<Vec<_>, std::io::Error>>()?;
     let scorer = Scorer::new(&Artifact::from_files(&files)?, asked.threads)?;
+    let reader = open(&asked.rows, |name| name == "_row" || is_feature(name))?.build()?;
     let mut writer = None;
-    for batch in open(&asked.rows, |name| name == "_row" || is_feature(name))?.build()? {
-        let batch = batch?;
-        let row = batch.column_by_name("_row").ok_or("no column _row")?.clone();
-        let out = answer(row, scorer.score(&batch)?)?;
-        let writer = match &mut writer {
-            Some(writer) => writer,
-            empty => empty.insert(ArrowWriter::try_new(File::create(&asked.out)?, out.schema(), None)?),
-        };
-        writer.write(&out)?;
-    }
+    std::thread::scope(|scope| -> Result<(), Failure> {
+        // The next batch is read while one is scored, as the job's stream does it.
+        let (read, batches) = std::sync::mpsc::sync_channel(1);
+        scope.spawn(move || reader.map(|batch| read.send(batch)).find(Result::is_err));
+        for batch in batches {
+            let batch = batch?;
+            let row = batch.column_by_name("_row").ok_or("no column _row")?.clone();
+            let out = answer(row, scorer.score(&batch)?)?;
+            let writer = match &mut writer {
+                Some(writer) => writer,
+                empty => empty.insert(ArrowWriter::try_new(File::create(&asked.out)?, out.schema(), None)?),
+            };
+            writer.write(&out)?;
+        }
+        Ok(())
+    })?;
     writer.ok_or("no rows")?.close()?;
     done(began)
 }

@@ -20,9 +20,10 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr::null_mut;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lightgbm3_sys as sys;
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::matrix::View;
@@ -136,6 +137,8 @@ pub struct Dataset<'s> {
     handle: sys::DatasetHandle,
     config: CString,
     width: usize,
+    /// They read the rows.
+    pool: Arc<ThreadPool>,
     /// LightGBM is only called while the session lasts, and the handle stays on its thread.
     _session: PhantomData<(&'s Session, *const ())>,
 }
@@ -150,13 +153,14 @@ impl<'s> Dataset<'s> {
         let categorical: Vec<usize> = (0..names.len()).filter(|i| view.features()[*i].is_category()).collect();
         let config = settings.config(&categorical)?;
         let total = c_len(view.len(), "rows")?;
-        let mut sample = Sample::of(view, total, &config, settings.threads)?;
+        let pool = Arc::new(threads::pool(usize::try_from(settings.threads).unwrap_or(0))?);
+        let mut sample = Sample::of(view, total, &config, &pool)?;
         let mut handle = null_mut();
         // SAFETY: one pointer and one length per column, each pointing at that many values; all outlive the call.
         check(unsafe {
             sys::LGBM_DatasetCreateFromSampledColumn(
                 sample.values.iter_mut().map(Vec::as_mut_ptr).collect::<Vec<_>>().as_mut_ptr(),
-                sample.positions.iter_mut().map(Vec::as_mut_ptr).collect::<Vec<_>>().as_mut_ptr(),
+                sample.positions().as_mut_ptr(),
                 c_len(names.len(), "features")?,
                 sample.lengths()?.as_ptr(),
                 c_len(sample.rows, "rows")?,
@@ -167,7 +171,7 @@ impl<'s> Dataset<'s> {
             )
         })?;
         drop(sample);
-        let dataset = Dataset { handle, config, width: names.len(), _session: PhantomData };
+        let dataset = Dataset { handle, config, width: names.len(), pool, _session: PhantomData };
         let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
         // SAFETY: as many zero-terminated names as are said.
         check(unsafe {
@@ -188,14 +192,15 @@ impl<'s> Dataset<'s> {
         check(unsafe {
             sys::LGBM_DatasetCreateByReference(self.handle, i64::from(c_len(view.len(), "rows")?), &mut handle)
         })?;
-        let dataset = Dataset { handle, config: self.config.clone(), width: self.width, _session: PhantomData };
+        let (config, pool) = (self.config.clone(), Arc::clone(&self.pool));
+        let dataset = Dataset { handle, config, width: self.width, pool, _session: PhantomData };
         dataset.load(session, view, rows)?;
         Ok(dataset)
     }
 
     fn load(&self, _session: &Session, view: &View, rows: &Rows) -> Result<()> {
         let width = c_len(self.width, "features")?;
-        view.for_each_block(BLOCK_CELLS, |first, block| {
+        view.for_each_block_by(&self.pool, BLOCK_CELLS, |first, block| {
             let count = c_len(block.len() / self.width, "rows")?;
             // SAFETY: the block holds count × width numbers, and the dataset has room for first + count rows.
             check(unsafe {
@@ -280,13 +285,17 @@ fn check_names(view: &View) -> Result<Vec<CString>> {
 
 /// Values that differ from zero, column by column, of the rows on which LightGBM finds its bins.
 struct Sample {
+    /// Smallest first. LightGBM sorts them where they lie, whatever their order (`BinMapper::FindBin`), by a merge sort
+    /// that takes long unless they are sorted already.
     values: Vec<Vec<f64>>,
-    positions: Vec<Vec<c_int>>,
+    /// `None` for a column that differs from zero in all rows: many do, and they share `all`.
+    positions: Vec<Option<Vec<c_int>>>,
+    all: Vec<c_int>,
     rows: usize,
 }
 
 impl Sample {
-    fn of(view: &View, total: i32, config: &CStr, threads: i32) -> Result<Sample> {
+    fn of(view: &View, total: i32, config: &CStr, pool: &ThreadPool) -> Result<Sample> {
         let mut count = 0;
         // SAFETY: plain numbers and a zero-terminated text.
         check(unsafe { sys::LGBM_GetSampleCount(total, config.as_ptr(), &mut count) })?;
@@ -296,14 +305,25 @@ impl Sample {
         check(unsafe { sys::LGBM_SampleIndices(total, config.as_ptr(), indices.as_mut_ptr().cast(), &mut written) })?;
         indices.truncate(usize::try_from(written).unwrap_or(0));
         let rows = view.rows_at(indices.iter().filter_map(|i| usize::try_from(*i).ok()));
-        c_len(rows.len(), "rows")?;
         let view = view.with_rows(&rows);
-        let columns = threads::on(usize::try_from(threads).unwrap_or(0), || {
+        let columns = pool.install(|| {
             let columns = (0..view.features().len()).into_par_iter();
-            columns.map(|column| nonzero(&view.column(column))).collect::<Result<Vec<_>>>()
-        })??;
+            let sorted = |column| {
+                let (mut values, positions) = nonzero(&view.column(column))?;
+                values.sort_unstable_by(f64::total_cmp);
+                Ok((values, positions))
+            };
+            columns.map(sorted).collect::<Result<Vec<_>>>()
+        })?;
         let (values, positions) = columns.into_iter().unzip();
-        Ok(Sample { values, positions, rows: rows.len() })
+        let all = (0..c_len(rows.len(), "rows")?).collect();
+        Ok(Sample { values, positions, all, rows: rows.len() })
+    }
+
+    /// Where each column's positions lie. LightGBM reads them only.
+    fn positions(&mut self) -> Vec<*mut c_int> {
+        let all = self.all.as_mut_ptr();
+        self.positions.iter_mut().map(|some| some.as_mut().map_or(all, |some| some.as_mut_ptr())).collect()
     }
 
     fn lengths(&self) -> Result<Vec<c_int>> {
@@ -311,21 +331,25 @@ impl Sample {
     }
 }
 
-/// The numbers of a single column that are not zero, and their positions.
-fn nonzero(column: &View) -> Result<(Vec<f64>, Vec<c_int>)> {
-    let (mut values, mut positions) = (Vec::new(), Vec::new());
+/// The numbers of a single column that are not zero, and their positions; `None` for all positions.
+fn nonzero(column: &View) -> Result<(Vec<f64>, Option<Vec<c_int>>)> {
+    let mut found = (Vec::new(), None);
     column.for_each_block(usize::MAX, |_, numbers| {
         let is_nonzero = |number: &f64| number.abs() > ZERO || number.is_nan();
         let count = numbers.iter().filter(|number| is_nonzero(number)).count();
-        values.reserve_exact(count);
-        positions.reserve_exact(count);
+        if count == numbers.len() {
+            found.0 = numbers.to_vec();
+            return Ok(());
+        }
+        let (mut values, mut positions) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for (position, number) in (0..).zip(numbers).filter(|(_, number)| is_nonzero(number)) {
             values.push(*number);
             positions.push(position);
         }
+        found = (values, Some(positions));
         Ok(())
     })?;
-    Ok((values, positions))
+    Ok(found)
 }
 
 /// LightGBM's kZeroThreshold: what lies within is zero.

@@ -18,6 +18,8 @@
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::*;
+use rayon::ThreadPool;
+use rayon::prelude::*;
 
 use super::encode::Vocabulary;
 pub use super::feature::{Class, Feature};
@@ -251,14 +253,37 @@ impl<'a> View<'a> {
 
     /// The rows in blocks of at most `cells` numbers (one row at least): the position of the block's first row, and
     /// its numbers, row-major. One buffer serves all blocks.
-    pub fn for_each_block(&self, cells: usize, mut f: impl FnMut(usize, &[f64]) -> Result<()>) -> Result<()> {
+    pub fn for_each_block(&self, cells: usize, f: impl FnMut(usize, &[f64]) -> Result<()>) -> Result<()> {
+        self.blocks(cells, |rows, block| self.fill(rows, block), f)
+    }
+
+    /// As [`View::for_each_block`], but each block is read by all threads of `pool`, some rows by each.
+    pub fn for_each_block_by(
+        &self,
+        pool: &ThreadPool,
+        cells: usize,
+        f: impl FnMut(usize, &[f64]) -> Result<()>,
+    ) -> Result<()> {
         let width = self.features.len().max(1);
-        let per_block = (cells / width).max(1);
+        let fill = |rows: &[usize], block: &mut [f64]| {
+            let share = rows.len().div_ceil(pool.current_num_threads()).max(1);
+            let shares = rows.par_chunks(share).zip(block.par_chunks_mut(share * width));
+            pool.install(|| shares.for_each(|(rows, block)| self.fill(rows, block)));
+        };
+        self.blocks(cells, fill, f)
+    }
+
+    fn blocks(
+        &self,
+        cells: usize,
+        fill: impl Fn(&[usize], &mut [f64]),
+        mut f: impl FnMut(usize, &[f64]) -> Result<()>,
+    ) -> Result<()> {
+        let per_block = (cells / self.features.len().max(1)).max(1);
         let mut block = Vec::new();
         for (number, rows) in self.rows.chunks(per_block).enumerate() {
-            block.clear();
             block.resize(rows.len() * self.features.len(), f64::NAN);
-            self.fill(rows, &mut block);
+            fill(rows, &mut block);
             f(number * per_block, &block)?;
         }
         Ok(())
@@ -285,6 +310,7 @@ impl<'a> View<'a> {
     }
 
     fn fill(&self, rows: &[usize], block: &mut [f64]) {
+        block.fill(f64::NAN);
         let width = self.features.len();
         let mut done = 0;
         for (chunk, run) in self.matrix.runs(rows) {
@@ -551,6 +577,7 @@ mod tests {
             let matrix = Matrix::from_batches(&batch.schema(), &batches, &["b", "a"]).unwrap();
             let rows: Vec<usize> = picks.into_iter().map(|p| p % values.len()).collect();
             let features = fit(&matrix, &rows);
+            let pool = super::super::threads::pool(3).unwrap();
             let got = read(&matrix, &features, &rows, cells);
             let expected: Vec<f64> = rows.iter().flat_map(|r| {
                 let v = values[*r].map_or(f64::NAN, f64::from);
@@ -559,6 +586,14 @@ mod tests {
             prop_assert_eq!(got.len(), expected.len());
             prop_assert!(got.iter().zip(&expected).all(|(g, e)| g == e || (g.is_nan() && e.is_nan())));
             let view = matrix.view(&features, &rows).unwrap();
+            let mut by_many = Vec::new();
+            view.for_each_block_by(&pool, cells, |first, block| {
+                assert_eq!(first * 2, by_many.len());
+                by_many.extend(block.iter().map(|number| number.to_bits()));
+                Ok(())
+            })
+            .unwrap();
+            prop_assert!(by_many.into_iter().eq(got.iter().map(|number| number.to_bits())));
             for column in 0..2 {
                 let mut alone = Vec::new();
                 let mut keep = |_, block: &[f64]| {

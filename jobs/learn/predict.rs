@@ -6,9 +6,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use rayon::ThreadPool;
+
 use super::heads::Margins;
 use super::lightgbm::{BLOCK_CELLS, Session};
 use super::matrix::View;
+use super::threads;
 use crate::error::{Error, Result};
 
 /// A model loaded from LightGBM's text format. May be used from any thread. Every call waits for a [`Session`].
@@ -19,6 +22,8 @@ pub struct Model {
     /// What its trees say is averaged rather than added up.
     averages: bool,
     params: String,
+    /// They read the rows.
+    pool: ThreadPool,
 }
 
 /// The safe crate's handle is a raw pointer, so it is not `Send` by itself.
@@ -54,6 +59,7 @@ impl Model {
             booster: Mutex::new(Handle(booster)),
             averages: text.contains("\naverage_output\n"),
             params: format!("num_threads={threads} verbosity=-1"),
+            pool: threads::pool(usize::try_from(threads).unwrap_or(0))?,
         })
     }
 
@@ -82,7 +88,7 @@ impl Model {
         let columns = i32::try_from(width).map_err(|_| Error::internal(format!("{width} features")))?;
         let _session = Session::open()?;
         let booster = &self.booster.lock().unwrap_or_else(PoisonError::into_inner).0;
-        view.for_each_block(cells, |first, block| {
+        view.for_each_block_by(&self.pool, cells, |first, block| {
             let (answer, per_row) = match asked {
                 Asked::Margins => (booster.raw_scores_with_params(block, columns, true, &self.params), 1),
                 Asked::Contributions => (booster.predict_contrib(block, columns, true), width + 1),
