@@ -285,8 +285,8 @@ fn check_names(view: &View) -> Result<Vec<CString>> {
 
 /// Values that differ from zero, column by column, of the rows on which LightGBM finds its bins.
 struct Sample {
-    /// Smallest first. LightGBM sorts them where they lie, whatever their order (`BinMapper::FindBin`), by a merge sort
-    /// that takes long unless they are sorted already.
+    /// Smallest first, missing ones last. LightGBM sorts them where they lie, whatever their order
+    /// (`BinMapper::FindBin`), by a merge sort that takes long unless they are sorted already.
     values: Vec<Vec<f64>>,
     /// `None` for a column that differs from zero in all rows: many do, and they share `all`.
     positions: Vec<Option<Vec<c_int>>>,
