@@ -285,8 +285,9 @@ fn check_names(view: &View) -> Result<Vec<CString>> {
 
 /// Values that differ from zero, column by column, of the rows on which LightGBM finds its bins.
 struct Sample {
-    /// Smallest first, missing ones last. LightGBM sorts them where they lie, whatever their order
-    /// (`BinMapper::FindBin`), by a merge sort that takes long unless they are sorted already.
+    /// Of a column with numbers in most rows smallest first, missing ones last: LightGBM sorts them where they lie
+    /// (`BinMapper::FindBin`), by a merge sort that takes long unless they are sorted already. Emptier columns may be
+    /// bundled, and what LightGBM looks at for that (`FixSampleIndices`) depends on the order, so they keep theirs.
     values: Vec<Vec<f64>>,
     /// `None` for a column that differs from zero in all rows: many do, and they share `all`.
     positions: Vec<Option<Vec<c_int>>>,
@@ -310,7 +311,10 @@ impl Sample {
             let columns = (0..view.features().len()).into_par_iter();
             let sorted = |column| {
                 let (mut values, positions) = nonzero(&view.column(column))?;
-                values.sort_unstable_by(f64::total_cmp);
+                let numbers = values.iter().filter(|value| !value.is_nan()).count();
+                if 2 * numbers > rows.len() {
+                    values.sort_unstable_by(f64::total_cmp);
+                }
                 Ok((values, positions))
             };
             columns.map(sorted).collect::<Result<Vec<_>>>()

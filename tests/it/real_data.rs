@@ -53,7 +53,7 @@ fn superlender_reaches_what_was_measured() {
 
 #[test]
 fn online_retail_reaches_what_was_measured() {
-    reaches("online_retail", "2011-12-31", "all", &[("returning", 0.774), ("returning_folds", 0.773)]);
+    reaches("online_retail", "2011-12-31", "all", &[("returning", 0.775), ("returning_folds", 0.772)]);
 }
 
 /// Floors lie just under `benches/RESULTS.md`; the notebook's are 0.719 and 0.765.
